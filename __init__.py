@@ -1,0 +1,43 @@
+"""LinBench: linear-attention vision backbones against softmax ones, under one decoder, one recipe, one way to measure.
+
+The public names are imported when they are first used, so that `import linbench` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "backbone_spec": "backbones",
+    "create_backbone": "backbones",
+    "list_backbones": "backbones",
+    "create_classifier": "heads.classifier",
+    "create_system": "heads.sam",
+    "list_systems": "heads.sam",
+    "list_suites": "suites",
+    "load_official": "backbones.official",
+}
+
+__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604 - the names are strings, resolved lazily
+
+if TYPE_CHECKING:
+    from .backbones import backbone_spec, create_backbone, list_backbones
+    from .backbones.official import load_official
+    from .heads.classifier import create_classifier
+    from .heads.sam import create_system, list_systems
+    from .suites import list_suites
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
+    if name in {"backbones", "heads", "kernels", "results", "suites"}:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'linbench' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -1,0 +1,57 @@
+"""What every backbone is to the rest of LinBench: a module and its features."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from ..errors import UsageError
+
+
+class Features(NamedTuple):
+    """What a backbone returns.
+
+    Attributes:
+        maps: Feature maps `[B, C_i, H/s_i, W/s_i]`, fine to coarse.
+        pooled: `[B, C]` for classification, as the original model pools.
+    """
+
+    maps: tuple[Tensor, ...]
+    pooled: Tensor
+
+
+class FeatureInfo(NamedTuple):
+    """Channels and stride of one feature map."""
+
+    channels: int
+    stride: int
+
+
+class Backbone(nn.Module):
+    """Base class: `forward(images: [B, 3, H, W]) -> Features`.
+
+    Attributes:
+        feature_info: Channels and stride of each map that `forward` returns, in order.
+        pooled_channels: Width of `Features.pooled`.
+        image_multiple: Height and width of the images must be multiples of this.
+    """
+
+    feature_info: tuple[FeatureInfo, ...]
+    pooled_channels: int
+    image_multiple: int = 16
+
+    def forward(self, images: Tensor) -> Features:
+        """Compute the feature maps of `images: [B, 3, H, W]`, normalised."""
+        raise NotImplementedError
+
+    def check_images(self, images: Tensor) -> None:
+        """Raise UsageError unless `images` is `[B, 3, H, W]` with sides that this backbone can serve."""
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise UsageError(f"images have shape {tuple(images.shape)}; expected [B, 3, H, W]")
+        height, width = images.shape[-2:]
+        step = self.image_multiple
+        if height % step or width % step or not height or not width:
+            raise UsageError(
+                f"images are {height}x{width}; height and width must be positive multiples of {step} for this backbone"
+            )

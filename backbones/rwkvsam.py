@@ -1,0 +1,266 @@
+"""RWKV-SAM's backbone: two stages of MBConv, one of RWKV blocks with the bidirectional WKV.
+
+Source: Yuan et al., "Mamba or RWKV: Exploring High-Quality and High-Efficiency Segment Anything Model"
+(arXiv 2406.19369), section 3.2. Parameter names are the official ones, so official state dicts load as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from ..kernels import bi_wkv, q_shift_mix
+from .base import Backbone, FeatureInfo, Features
+from .layers import LayerNorm2d, MBConv, init_conv_, init_linear_
+from .position import resize_position_embedding
+
+Convention = Literal["paper", "cuda"]
+Grid = tuple[int, int]
+
+
+class SpatialMix(nn.Module):
+    """Token mixing: q-shift, key / value / receptance projections, bidirectional WKV, gate, output projection."""
+
+    def __init__(self, dim: int, *, layer: int, depth: int, convention: Convention, kernels: str) -> None:
+        super().__init__()
+        self.convention: Convention = convention
+        self.kernels = kernels
+        early, late = _layer_ratios(layer, depth)
+        ramp = torch.arange(dim) / max(dim - 1, 1)
+        channel = torch.arange(dim) / dim
+        zigzag = (torch.arange(dim) + 1) % 3 - 1
+        self.spatial_decay = nn.Parameter(-5 + 8 * ramp ** (0.7 + 1.3 * late))
+        self.spatial_first = nn.Parameter(math.log(0.3) + 0.5 * zigzag.float())
+        self.spatial_mix_k = nn.Parameter((channel**early).view(1, 1, dim))
+        self.spatial_mix_v = nn.Parameter((channel**early + 0.3 * late).view(1, 1, dim))
+        self.spatial_mix_r = nn.Parameter((channel ** (0.5 * early)).view(1, 1, dim))
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim, bias=False)
+        self.receptance = nn.Linear(dim, dim, bias=False)
+        self.output = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """Mix `x: [B, N, C]` laid out on `grid`; decay and bonus are divided by the token count N."""
+        mix = torch.cat([self.spatial_mix_k, self.spatial_mix_v, self.spatial_mix_r]).squeeze(1)  # [3, C]
+        to_key, to_value, to_receptance = q_shift_mix(x, mix, grid, backend=self.kernels)
+        tokens = x.shape[1]
+        wkv = bi_wkv(
+            self.spatial_decay / tokens,
+            self.spatial_first / tokens,
+            self.key(to_key),
+            self.value(to_value),
+            convention=self.convention,
+            backend=self.kernels,
+        )
+        return self.output(torch.sigmoid(self.receptance(to_receptance)) * wkv)
+
+
+class ChannelMix(nn.Module):
+    """Channel mixing: q-shift, squared-ReLU MLP, receptance gate."""
+
+    def __init__(self, dim: int, *, hidden: int, layer: int, depth: int, kernels: str) -> None:
+        super().__init__()
+        self.kernels = kernels
+        early, _ = _layer_ratios(layer, depth)
+        start = ((torch.arange(dim) / dim) ** early).view(1, 1, dim)
+        self.spatial_mix_k = nn.Parameter(start.clone())
+        self.spatial_mix_r = nn.Parameter(start.clone())
+        self.key = nn.Linear(dim, hidden, bias=False)
+        self.receptance = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(hidden, dim, bias=False)
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """Mix `x: [B, N, C]` laid out on `grid`."""
+        mix = torch.cat([self.spatial_mix_k, self.spatial_mix_r]).squeeze(1)  # [2, C]
+        to_key, to_receptance = q_shift_mix(x, mix, grid, backend=self.kernels)
+        hidden = F.relu(self.key(to_key)).square()
+        return torch.sigmoid(self.receptance(to_receptance)) * self.value(hidden)
+
+
+class RwkvBlock(nn.Module):
+    """Pre-norm block of spatial mix and channel mix with layer scale."""
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        layer: int,
+        depth: int,
+        mlp_ratio: float,
+        drop_path: float,
+        layer_scale: float,
+        convention: Convention,
+        kernels: str,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = SpatialMix(dim, layer=layer, depth=depth, convention=convention, kernels=kernels)
+        self.mlp = ChannelMix(dim, hidden=int(dim * mlp_ratio), layer=layer, depth=depth, kernels=kernels)
+        self.layer_scale_1 = nn.Parameter(torch.full((dim,), layer_scale))
+        self.layer_scale_2 = nn.Parameter(torch.full((dim,), layer_scale))
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """`x: [B, N, C] -> [B, N, C]`."""
+        x = x + self.drop_path(self.layer_scale_1 * self.attn(self.norm1(x), grid))
+        return x + self.drop_path(self.layer_scale_2 * self.mlp(self.norm2(x), grid))
+
+
+class Stem(nn.Module):
+    """Two 3x3 convolutions with LayerNorm and GELU between; stride 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, channels, 3, stride=2, padding=1)
+        self.norm1 = LayerNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`[B, 3, H, W] -> [B, C, H/2, W/2]`."""
+        return self.conv2(F.gelu(self.norm1(self.conv1(images))))
+
+
+class Downsample(nn.Module):
+    """LayerNorm and a 3x3 convolution of stride 2."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm = LayerNorm2d(in_channels)
+        self.proj = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C_in, H, W] -> [B, C_out, H/2, W/2]`."""
+        return self.proj(self.norm(x))
+
+
+class RwkvSam(Backbone):
+    """RWKV-SAM backbone; maps at strides 4, 8 and 16 (the last one normalised).
+
+    Args:
+        dims: Channels at strides 4, 8 and 16.
+        depth: RWKV blocks in all; those that `early_blocks` puts into the convolution stages are taken from stage 3.
+        early_blocks: RWKV blocks appended to stages 1 and 2 (the paper's ablation "(1-1)" is `(1, 1)`).
+            Their place after the MBConv blocks and the running layer number are our choice; the paper gives neither.
+        mlp_ratio: Hidden width of the channel mix over its width.
+        drop_path: Stochastic depth of the last RWKV block, growing linearly from 0.
+        layer_scale: Initial value of the residual scales.
+        final_stage: Add the MBConv block of stride 2 that the ADE20K models have; a fourth map at stride 32.
+        position_grid: Side of a learned position-embedding grid, or None for none (as the published models).
+        middle: Also return the un-normalised map after the eighth block of stage 3, before the last map, as the original does.
+        convention: How WKV weighs distance: `paper` is Equation 4, `cuda` what the original CUDA kernel computes.
+        kernels: Backend of the operators.
+    """
+
+    def __init__(
+        self,
+        *,
+        dims: tuple[int, int, int],
+        depth: int = 14,
+        early_blocks: tuple[int, int] = (0, 0),
+        mlp_ratio: float = 2.0,
+        drop_path: float = 0.0,
+        layer_scale: float = 1e-2,
+        final_stage: bool = False,
+        position_grid: int | None = None,
+        middle: bool = False,
+        convention: Convention = "paper",
+        kernels: str = "auto",
+    ) -> None:
+        super().__init__()
+        stem, mid, dim = dims
+
+        def block(layer: int, width: int) -> RwkvBlock:
+            return RwkvBlock(
+                width,
+                layer=layer,
+                depth=depth,
+                mlp_ratio=mlp_ratio,
+                drop_path=drop_path * layer / max(depth - 1, 1),
+                layer_scale=layer_scale,
+                convention=convention,
+                kernels=kernels,
+            )
+
+        self.stem = Stem(stem)
+        self.conv_stages = nn.ModuleList(
+            nn.ModuleList(MBConv(c_in if i == 0 else c_out, c_out, stride=2 if i == 0 else 1) for i in range(blocks))
+            for c_in, c_out, blocks in ((stem, stem, 2), (stem, mid, 4))
+        )
+        first, second = early_blocks
+        self.early_layers = nn.ModuleList(
+            [
+                nn.ModuleList(block(i, stem) for i in range(first)),
+                nn.ModuleList(block(first + i, mid) for i in range(second)),
+            ]
+        )
+        self.conv_final_pool = Downsample(mid, dim)
+        self.layers = nn.ModuleList(block(i, dim) for i in range(first + second, depth))
+        self.final_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.pos_embed = nn.Parameter(torch.zeros(1, position_grid**2, dim)) if position_grid else None
+        if self.pos_embed is not None:
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        self.final_layer = MBConv(dim, 2 * dim, stride=2) if final_stage else None
+        self.middle_index = 7 if middle else None
+
+        info = [FeatureInfo(stem, 4), FeatureInfo(mid, 8)]
+        info += [FeatureInfo(dim, 16)] * (2 if middle else 1)
+        info += [FeatureInfo(2 * dim, 32)] if final_stage else []
+        self.feature_info = tuple(info)
+        self.pooled_channels = info[-1].channels
+        self.image_multiple = info[-1].stride
+
+        self.apply(init_conv_)
+        self.apply(init_linear_)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Features:
+        """`images: [B, 3, H, W]`, sides multiples of 16 (32 with the final stage)."""
+        self.check_images(images)
+        x = self.stem(images.contiguous(memory_format=torch.channels_last))
+        maps: list[Tensor] = []
+        for blocks, early in zip(self.conv_stages, self.early_layers, strict=True):
+            for mbconv in blocks:
+                x = mbconv(x)
+            if len(early):
+                x = _run_blocks(early, x)
+            maps.append(x)
+        x = self.conv_final_pool(x)
+        grid = (x.shape[2], x.shape[3])
+        tokens = _to_tokens(x)
+        if self.pos_embed is not None:
+            tokens = tokens + resize_position_embedding(self.pos_embed, grid)
+        for index, layer in enumerate(self.layers):
+            tokens = layer(tokens, grid)
+            if index == self.middle_index:
+                maps.append(_to_map(tokens, grid))
+        maps.append(_to_map(self.final_norm(tokens), grid))
+        if self.final_layer is not None:
+            maps.append(self.final_layer(maps[-1]))
+        return Features(tuple(maps), maps[-1].mean(dim=(2, 3)))
+
+
+def _run_blocks(blocks: nn.ModuleList, x: Tensor) -> Tensor:
+    grid = (x.shape[2], x.shape[3])
+    tokens = _to_tokens(x)
+    for block in blocks:
+        tokens = block(tokens, grid)
+    return _to_map(tokens, grid)
+
+
+def _to_tokens(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1).flatten(1, 2)  # [B, H*W, C], no copy in channels-last memory
+
+
+def _to_map(tokens: Tensor, grid: Grid) -> Tensor:
+    return tokens.unflatten(1, grid).permute(0, 3, 1, 2)  # [B, C, H, W], channels-last
+
+
+def _layer_ratios(layer: int, depth: int) -> tuple[float, float]:
+    """How early (1 to 0) and how late (0 to 1) a layer is, as the original initialisation counts them."""
+    return 1.0 - layer / depth, layer / max(depth - 1, 1)

@@ -1,0 +1,64 @@
+"""Any timm model as a backbone, through timm's `features_only`."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any
+
+import timm
+from torch import Tensor
+
+from ..errors import UsageError
+from .base import Backbone, FeatureInfo, Features
+
+
+class TimmBackbone(Backbone):
+    """A timm model that returns its feature maps.
+
+    Of several maps with the same stride (every block of a plain ViT) only the last is kept.
+
+    Args:
+        model: timm's name, for example `resnet50`.
+        pretrained: Load timm's weights (downloads them).
+        options: Passed on to `timm.create_model`.
+    """
+
+    def __init__(self, *, model: str, pretrained: bool = False, **options: Any) -> None:
+        super().__init__()
+        if not timm.is_model(model):
+            close = difflib.get_close_matches(model, timm.list_models(), n=3)
+            hint = f" Did you mean {', '.join(close)}?" if close else " See `timm.list_models()`."
+            raise UsageError(f"timm has no model '{model}'.{hint}")
+        # Vision transformers take any image size only when told so at construction.
+        if "dynamic_img_size" not in options and _accepts_dynamic_size(model):
+            options["dynamic_img_size"] = True
+        try:
+            self.model = timm.create_model(model, pretrained=pretrained, features_only=True, **options)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise UsageError(f"timm model '{model}' does not give feature maps: {error}") from error
+        infos = self.model.feature_info.get_dicts()
+        last = {int(info["reduction"]): index for index, info in enumerate(infos)}
+        self.keep = tuple(sorted(last.values()))
+        self.feature_info = tuple(
+            FeatureInfo(int(infos[i]["num_chs"]), int(infos[i]["reduction"])) for i in self.keep
+        )
+        self.pooled_channels = self.feature_info[-1].channels
+        self.image_multiple = max(info.stride for info in self.feature_info)
+
+    def forward(self, images: Tensor) -> Features:
+        """`images: [B, 3, H, W]`, sides multiples of the coarsest stride; `pooled` is the mean of the last map."""
+        self.check_images(images)
+        out = self.model(images)
+        maps = []
+        for index, info in zip(self.keep, self.feature_info, strict=True):
+            x = out[index]
+            # Some timm models (Swin and its kin) return [B, H, W, C].
+            maps.append(x if x.shape[1] == info.channels else x.permute(0, 3, 1, 2))
+        return Features(tuple(maps), maps[-1].mean(dim=(2, 3)))
+
+
+def _accepts_dynamic_size(model: str) -> bool:
+    entry = inspect.unwrap(timm.model_entrypoint(model))
+    module = inspect.getmodule(entry)
+    return getattr(module, "VisionTransformer", None) is not None

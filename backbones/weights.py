@@ -1,0 +1,81 @@
+"""Reading checkpoints without running what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..errors import WeightsError
+
+NESTINGS = ("state_dict", "model", "module", "state_dict_ema", "model_ema")
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint by name.
+
+    Safetensors files are read as such; anything else goes through `torch.load(weights_only=True)`, which runs no code.
+    A state dict nested under `state_dict`, `model` or the like is taken out.
+
+    Raises:
+        WeightsError: Not there, not a checkpoint, truncated, or a pickle that wants to run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"weights not found: {path} is no file; give the path of a .safetensors or .pth checkpoint")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, ValueError) as error:
+            raise WeightsError(f"{path} is not a whole safetensors file ({error}); download it again") from error
+    return _tensors_of(_torch_load(path), path)
+
+
+def _torch_load(path: Path) -> Any:
+    try:
+        # Files older than PyTorch 1.6 are no zip archives and cannot be mapped into memory.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" in str(error) and "GLOBAL" in str(error):
+            raise WeightsError(
+                f"{path} is a pickle that would run code when loaded, so it was refused; "
+                "convert it to safetensors where you trust it, or get it from its authors again"
+            ) from error
+        raise WeightsError(f"{path} is not a PyTorch checkpoint, or a damaged one; download it again") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise WeightsError(
+            f"{path} is truncated or not a checkpoint ({_first_line(error)}); download it again"
+        ) from error
+
+
+def _tensors_of(data: Any, path: Path) -> dict[str, Tensor]:
+    for _ in range(len(NESTINGS)):
+        nested = next((data[k] for k in NESTINGS if isinstance(data, Mapping) and isinstance(data.get(k), Mapping)), None)
+        if nested is None:
+            break
+        data = nested
+    tensors = {k: v for k, v in data.items() if isinstance(v, Tensor)} if isinstance(data, Mapping) else {}
+    if not tensors:
+        raise WeightsError(f"{path} holds no tensors by name; expected a state dict, bare or under {', '.join(NESTINGS)}")
+    return tensors
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

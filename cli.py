@@ -1,0 +1,407 @@
+"""The command `bench`: parses options, calls the suites, prints what they return. Nothing else happens here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+
+import typer
+
+from . import __version__
+from .errors import DataError, LinBenchError, UsageError
+
+if TYPE_CHECKING:
+    from .results.schema import Cell, Row
+    from .results.store import Store
+    from .suites.base import Event
+
+app = typer.Typer(
+    name="bench",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Linear-attention vision backbones against softmax ones: one SAM decoder, one recipe, one way to measure.\n\n"
+    "**Examples**\n\n"
+    "`bench run sam-hq --backbone rwkvsam-s`   train and evaluate on the demo data\n\n"
+    "`bench latency --res 512..2048 --backbone rwkvsam-s,vit-s`   latency over resolution\n\n"
+    "`bench report`   tables and figures from the stored rows",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Draw the demo data; check data sets.")
+app.add_typer(data_app, name="data")
+
+Backbones = Annotated[
+    list[str], typer.Option("--backbone", "-b", help="Backbone; repeat the option or separate with commas. `bench list backbones`.")
+]
+Results = Annotated[
+    Optional[Path], typer.Option("--results", envvar="LINBENCH_RESULTS", help="Results folder (default: results).")
+]
+Cache = Annotated[
+    Optional[Path], typer.Option("--cache", envvar="LINBENCH_CACHE", help="Cache folder (default: ~/.cache/linbench).")
+]
+Data = Annotated[
+    Optional[Path], typer.Option("--data", envvar="LINBENCH_DATA", help="Root of the real data sets (default: demo data).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be measured, and what is there already.")]
+Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Take finished rows instead of measuring again.")]
+Threads = Annotated[Optional[int], typer.Option("--threads", min=1, help="CPU threads (default: all cores).")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:0.")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        print(f"linbench {__version__}")
+        raise typer.Exit
+
+
+@app.command(
+    epilog="**Examples**\n\n"
+    "`bench run sam-hq --backbone rwkvsam-t --weights demo`   evaluate the demo weights\n\n"
+    "`bench run sam-hq --backbone rwkvsam-s,vit-s --seed 1`   train two systems by the demo recipe\n\n"
+    "`bench run sam-hq -b rwkvsam-s --masks HORSE=photos/horse`   your own photographs (im/ + gt/ or images/ + masks/)\n\n"
+    "`bench run sam-hq -b rwkvsam-s --data /datasets --recipe paper`   the paper's recipe on the real sets"
+)
+def run(
+    suite: Annotated[str, typer.Argument(help="Suite; `bench list suites`.")],
+    backbone: Backbones,
+    weights: Annotated[
+        Optional[str], typer.Option(help="Evaluate these weights instead of training: `demo`, or a checkpoint's path.")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="`demo`, `paper`, another name, or a TOML file.")] = "demo",
+    set_: Annotated[
+        Optional[list[str]], typer.Option("--set", help="Change a value of the recipe, for example joint.lr=1e-4; repeatable.")
+    ] = None,
+    teacher: Annotated[
+        str, typer.Option(help="Where training starts: `demo` (distill from the demo weights), `none` (scratch) or a checkpoint's path.")
+    ] = "demo",
+    teacher_system: Annotated[str, typer.Option(help="System of a teacher that is given as a path.")] = "rwkvsam-t",
+    seed: Annotated[int, typer.Option(help="Seed of initialisation, sampling and losses.")] = 0,
+    protocol: Annotated[str, typer.Option(help="`rwkvsam` or `hqsam`: geometry, box source and upsampling.")] = "rwkvsam",
+    frame: Annotated[Optional[int], typer.Option(help="Side of the square input in evaluation (default: the recipe's).")] = None,
+    masks: Annotated[
+        Optional[list[str]], typer.Option(metavar="NAME=FOLDER", help="Evaluate on a folder of yours; split by name for training.")
+    ] = None,
+    train_masks: Annotated[
+        Optional[list[str]], typer.Option(metavar="NAME=FOLDER", help="Train on these instead of a split of --masks.")
+    ] = None,
+    datasets: Annotated[str, typer.Option(help="Registered evaluation sets, comma separated.")] = "dis-vd,coift,hrsod",
+    limit: Annotated[Optional[int], typer.Option(help="Evaluate only the first images of each set.")] = None,
+    max_bad: Annotated[int, typer.Option(min=0, help="Unreadable images to tolerate; they are listed and left out.")] = 0,
+    kernels: Annotated[str, typer.Option(help="Operator backend; `bench list kernels`.")] = "auto",
+    device: Device = "cpu",
+    threads: Threads = None,
+    data: Data = None,
+    results: Results = None,
+    cache: Cache = None,
+    resume: Resume = True,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train and evaluate backbones in a suite; rows go to the results folder, a table to the screen."""
+    from . import settings
+    from .suites import suite as find_suite
+
+    if suite != "sam-hq":
+        find_suite(suite)
+        raise UsageError(f"`bench run` serves sam-hq; for {suite} use `bench {suite}`")
+    from .suites.sam_hq import SUITE, SamHqOptions
+    from .suites.training.recipes import load_recipe
+
+    _use_threads(threads)
+    options = SamHqOptions(
+        backbones=_names(backbone),
+        weights=weights,
+        teacher=teacher,
+        teacher_system=teacher_system,
+        recipe=load_recipe(recipe, set_ or ()),
+        frame=frame,
+        seed=seed,
+        protocol=protocol,
+        data=settings.data_root(data),
+        datasets=_names([datasets]),
+        masks=_folders("--masks", masks),
+        train_masks=_folders("--train-masks", train_masks),
+        limit=limit,
+        max_bad=max_bad,
+        device=device,
+        kernels=kernels,
+        cache=settings.cache_root(cache),
+    )
+    store = _store(results)
+    with _Ticker() as ticker:
+        if dry_run:
+            _print_plan(SUITE.plan(options), store, resume, as_json)
+            return
+        store.check_writable()
+        rows = list(SUITE.run(options, store=store, progress=ticker, resume=resume))
+    _finish(rows, store, as_json)
+
+
+@app.command(
+    epilog="**Examples**\n\n"
+    "`bench latency --res 512..2048 --backbone rwkvsam-s,vit-s`   seven sizes, step 256\n\n"
+    "`bench latency --res 512..2048:512 -b vit-s --attention sdpa,eager`   both kinds of attention\n\n"
+    "`bench latency --res 1024 -b rwkvsam-s --dry-run`   what would be measured"
+)
+def latency(
+    backbone: Backbones,
+    res: Annotated[str, typer.Option(help="Image sides: A..B (step 256), A..B:STEP, or a comma list.")] = "1024",
+    attention: Annotated[str, typer.Option(help="For softmax backbones: sdpa, eager or both, comma separated.")] = "sdpa",
+    batch: Annotated[int, typer.Option(help="Images in one forward pass.")] = 1,
+    dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    rounds: Annotated[int, typer.Option(help="Rounds of interleaved blocks.")] = 6,
+    budget: Annotated[float, typer.Option(help="Seconds of timed iterations a cell may take.")] = 30.0,
+    kernels: Annotated[str, typer.Option(help="Operator backend; `bench list kernels`.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of weights, inputs and order.")] = 0,
+    device: Device = "cpu",
+    threads: Threads = None,
+    results: Results = None,
+    resume: Resume = True,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure latency and peak memory of backbones over input resolution, each in a process of its own."""
+    from .suites.latency import SUITE, LatencyOptions, parse_resolutions
+
+    options = LatencyOptions(
+        backbones=_names(backbone),
+        resolutions=parse_resolutions(res),
+        attention=_names([attention]),  # type: ignore[arg-type]
+        batch=batch,
+        dtype=dtype,  # type: ignore[arg-type]
+        rounds=rounds,
+        budget_s=budget,
+        kernels=kernels,
+        seed=seed,
+        device=device,
+        threads=threads,
+    )
+    store = _store(results)
+    with _Ticker() as ticker:
+        if dry_run:
+            _print_plan(SUITE.plan(options), store, resume, as_json)
+            return
+        store.check_writable()
+        rows = list(SUITE.run(options, store=store, progress=ticker, resume=resume))
+    _finish(rows, store, as_json)
+
+
+@app.command(epilog="**Example**\n\n`bench report --results results`")
+def report(results: Results = None, as_json: AsJson = False) -> None:
+    """Write tables and figures from the stored rows, paper values beside measured ones."""
+    from .results.report import write_report
+
+    store = _store(results)
+    paths = write_report(store, store.root)
+    if as_json:
+        print(json.dumps([str(path) for path in paths]))
+    elif paths:
+        print("\n".join(map(str, paths)))
+    else:
+        raise UsageError(f"no rows under {store.root}/runs; measure first, for example `bench run sam-hq -b rwkvsam-t --weights demo`")
+
+
+@app.command("list", epilog="**Examples**\n\n`bench list backbones`\n\n`bench list kernels --json`")
+def list_(
+    what: Annotated[str, typer.Argument(help="backbones, systems, suites, datasets, recipes or kernels.")],
+    as_json: AsJson = False,
+) -> None:
+    """List what there is."""
+    from .suites.inventory import inventory
+
+    _print_records(inventory(what), as_json)
+
+
+@data_app.command("demo", epilog="**Example**\n\n`bench data demo --train-images 4000`")
+def data_demo(
+    root: Annotated[Optional[Path], typer.Argument(help="Folder to fill (default: in the cache).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every drawing.")] = 0,
+    train_images: Annotated[Optional[int], typer.Option(help="Training images (default: 600).")] = None,
+    workers: Annotated[Optional[int], typer.Option(help="Processes (default: one a core).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw the demo data: procedural scenes with exact masks, in the real data sets' layouts."""
+    from .suites.data.demo.build import build_demo
+    from .suites.base import Event
+
+    with _Ticker() as ticker:
+        path = build_demo(
+            root,
+            seed=seed,
+            train_images=train_images,
+            workers=workers,
+            progress=lambda done, total: ticker(Event(done, total, f"drawing demo data {done}/{total}")),
+        )
+    print(json.dumps({"root": str(path)}) if as_json else path)
+
+
+@data_app.command("check", epilog="**Example**\n\n`bench data check dis-vd --data /datasets`")
+def data_check(
+    name: Annotated[str, typer.Argument(help="Data set; `bench list datasets`.")],
+    data: Data = None,
+    full: Annotated[bool, typer.Option("--full", help="Read every image, not only the headers.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check that a data set is whole: folders, counts, sizes, unreadable files."""
+    from . import settings
+    from .suites.data.checks import check_dataset
+
+    found = check_dataset(name, settings.data_root(data), full=full)
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        _print_records([{"what": k, "found": v} for k, v in found.to_dict().items() if k != "problems"], False)
+    if found.problems:
+        raise DataError(f"{name} is not whole: " + "; ".join(found.problems[:10]))
+
+
+@app.command(epilog="**Example**\n\n`bench doctor --json`")
+def doctor(as_json: AsJson = False, results: Results = None, data: Data = None, cache: Cache = None) -> None:
+    """Say what works here: versions, devices, operator backends and why not, data, disk."""
+    from . import settings
+    from .suites.doctor import diagnose
+
+    found = diagnose(
+        results=settings.results_root(results), data=settings.data_root(data), cache=settings.cache_root(cache)
+    )
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        for title, records in found.sections.items():
+            print(f"\n{title}")
+            _print_records(records, False)
+    if found.faults:
+        raise LinBenchError("; ".join(found.faults))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of `bench`: one line for an error a user can mend, and its exit code."""
+    try:
+        app(args=list(arguments) if arguments is not None else None, prog_name="bench", standalone_mode=True)
+    except LinBenchError as error:
+        row_json = getattr(error, "row_json", None)
+        if row_json is not None:
+            print(row_json, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; finished rows are kept, the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    sys.exit(0)
+
+
+class _Ticker:
+    """Shows progress on standard error: one line rewritten in a terminal, one line a phase elsewhere."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.phase = ""
+
+    def __enter__(self) -> _Ticker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clear()
+
+    def __call__(self, event: Event) -> None:
+        text = f"[{event.done}/{event.total}] {event.message}"
+        phase = "".join(c for c in event.message if not c.isdigit())
+        if self.live:
+            sys.stderr.write(f"\r\x1b[K{text}")
+            if phase.strip("/") == event.message:
+                sys.stderr.write("\n")
+        elif phase != self.phase:
+            sys.stderr.write(f"{text}\n")
+        self.phase = phase
+        sys.stderr.flush()
+
+    def _clear(self) -> None:
+        if self.live:
+            sys.stderr.write("\r\x1b[K")
+
+
+def _names(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for text in texts for name in text.split(",") if name.strip()))
+
+
+def _folders(option: str, texts: Iterable[str] | None) -> tuple[tuple[str, Path], ...]:
+    folders = []
+    for text in texts or ():
+        name, found, path = text.partition("=")
+        if not found or not name or not path:
+            raise UsageError(f"{option} '{text}' cannot be read; expected NAME=FOLDER, for example {option} HORSE=photos/horse")
+        folders.append((name, Path(path).expanduser()))
+    if len({name for name, _ in folders}) < len(folders):
+        raise UsageError(f"{option} names a folder twice; give each a name of its own")
+    return tuple(folders)
+
+
+def _store(results: Path | None) -> Store:
+    from . import settings
+    from .results.store import Store
+
+    return Store(settings.results_root(results))
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _finish(rows: Sequence[Row], store: Store, as_json: bool) -> None:
+    """Print the rows' table, write the report, and exit 1 where a cell failed."""
+    from .results.report import tables_of, write_report
+    from .results.tables import to_markdown
+
+    if as_json:
+        print(json.dumps([{**row.to_dict(), "samples": {}} for row in rows], indent=1))
+    else:
+        print(to_markdown(tables_of(rows)))
+    paths = write_report(store, store.root)
+    for row in rows:
+        if row.status not in ("ok", "unstable"):
+            print(f"{row.status}: {row.cell.backbone}: {row.error}", file=sys.stderr)
+    if not as_json:
+        print(f"{len(rows)} rows in {store.root / 'runs'}; {len(paths)} tables and figures in {store.root}")
+    if any(row.status in ("failed", "crash", "timeout", "wrong") for row in rows):
+        raise typer.Exit(1)
+
+
+def _print_plan(cells: Sequence[Cell], store: Store, resume: bool, as_json: bool) -> None:
+    records = [
+        {
+            "suite": cell.suite,
+            "backbone": cell.backbone,
+            **{key: value for key, value in cell.params.items() if isinstance(value, (int, str)) and len(str(value)) < 24},
+            "key": cell.key,
+            "state": "done" if resume and store.done(cell) else "to do",
+        }
+        for cell in cells
+    ]
+    _print_records(records, as_json)
+
+
+def _print_records(records: Sequence[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(list(records), indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    columns = list(dict.fromkeys(key for record in records for key in record))
+    table = Table(*columns, box=None, pad_edge=False)
+    for record in records:
+        table.add_row(*("" if record.get(key) is None else str(record[key]) for key in columns))
+    console.print(table)

@@ -1,0 +1,33 @@
+"""The errors that a user can mend. The command line prints them as one line and exits with their code."""
+
+from __future__ import annotations
+
+
+class LinBenchError(Exception):
+    """Something went wrong that the message explains: what happened, what was expected, what to do next."""
+
+    exit_code = 1
+
+
+class UsageError(LinBenchError, ValueError):
+    """A name, an option or a value that cannot be meant."""
+
+    exit_code = 2
+
+
+class DataError(LinBenchError):
+    """A data set or a file in it is missing, incomplete or unreadable."""
+
+
+class WeightsError(LinBenchError):
+    """A checkpoint is missing, unsafe, truncated or of another model."""
+
+
+class BackendError(LinBenchError, RuntimeError):
+    """A forced kernel backend cannot serve the call."""
+
+
+class StoreError(LinBenchError):
+    """The results folder cannot be written or read."""
+
+    exit_code = 74

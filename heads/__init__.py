@@ -1,0 +1,1 @@
+"""Task heads: each is built from a backbone's `feature_info`, never from its class."""

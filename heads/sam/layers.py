@@ -1,0 +1,30 @@
+"""What SAM's decoder and its refine modules share."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them, as SAM's hypernetworks and quality head use."""
+
+    def __init__(self, *, in_dim: int, hidden_dim: int, out_dim: int, depth: int) -> None:
+        super().__init__()
+        widths = [in_dim, *[hidden_dim] * (depth - 1), out_dim]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., in_dim] -> [..., out_dim]`."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = F.relu(layer(x))
+        out: Tensor = last(x)
+        return out
+
+
+def channel_product(weights: Tensor, feature: Tensor) -> Tensor:
+    """Dot products over channels: `weights: [N, M, C]` with `feature: [N, C, H, W]` to `[N, M, H, W]`."""
+    return (weights @ feature.flatten(2)).reshape(*weights.shape[:2], *feature.shape[2:])

@@ -1,0 +1,164 @@
+"""SAM's two-way transformer between prompt tokens and image tokens (segment-anything).
+
+Prompts of one image start from the same image tokens. Until the first image-to-token update makes them differ,
+whatever is computed from image tokens is computed once per image: `image_index` says which image a prompt is of.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def per_prompt(x: Tensor, image_index: Tensor | None) -> Tensor:
+    """Repeat per-image rows for the prompts of each image.
+
+    Args:
+        x: `[B, ...]`, a row per image.
+        image_index: `[N]`, the image of each prompt, or None where the rows are per prompt already.
+
+    Returns:
+        `[N, ...]`; a view without a copy for a single image.
+    """
+    if image_index is None:
+        return x
+    if len(x) == 1:
+        return x.expand(len(image_index), *x.shape[1:])
+    return x.index_select(0, image_index)
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose inner width may be smaller than the tokens'.
+
+    Args:
+        dim: Token width.
+        heads: Number of heads.
+        downsample: Inner width is `dim / downsample`.
+    """
+
+    def __init__(self, *, dim: int, heads: int, downsample: int = 1) -> None:
+        super().__init__()
+        inner = dim // downsample
+        self.heads = heads
+        self.q_proj = nn.Linear(dim, inner)
+        self.k_proj = nn.Linear(dim, inner)
+        self.v_proj = nn.Linear(dim, inner)
+        self.out_proj = nn.Linear(inner, dim)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        query_index: Tensor | None = None,
+        key_index: Tensor | None = None,
+    ) -> Tensor:
+        """Attend from `query: [N, Tq, C]` to `key, value: [N, Tk, C]`.
+
+        Where an index `[N]` is given, that side has a row per image; it is projected before it is repeated.
+        """
+        q = per_prompt(self._split(self.q_proj(query)), query_index)
+        k = per_prompt(self._split(self.k_proj(key)), key_index)
+        v = per_prompt(self._split(self.v_proj(value)), key_index)
+        out = F.scaled_dot_product_attention(q, k, v)
+        projected: Tensor = self.out_proj(out.transpose(1, 2).flatten(2))
+        return projected
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:2], self.heads, x.shape[2] // self.heads).transpose(1, 2)  # [N, heads, T, d]
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with ReLU between them."""
+
+    def __init__(self, *, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(dim, hidden_dim)
+        self.lin2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.lin2(F.relu(self.lin1(x)))
+        return out
+
+
+class TwoWayBlock(nn.Module):
+    """Tokens attend to tokens, then to the image, pass an MLP, and the image attends to them; post-norm.
+
+    Args:
+        dim: Token width.
+        heads: Number of heads.
+        mlp_dim: Hidden width of the MLP.
+        first: In the first block self-attention sees no position encoding and replaces the tokens (no residual).
+    """
+
+    def __init__(self, *, dim: int, heads: int, mlp_dim: int, first: bool) -> None:
+        super().__init__()
+        self.first = first
+        self.self_attn = Attention(dim=dim, heads=heads)
+        self.norm1 = nn.LayerNorm(dim)
+        self.cross_attn_token_to_image = Attention(dim=dim, heads=heads, downsample=2)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = FeedForward(dim=dim, hidden_dim=mlp_dim)
+        self.norm3 = nn.LayerNorm(dim)
+        self.norm4 = nn.LayerNorm(dim)
+        self.cross_attn_image_to_token = Attention(dim=dim, heads=heads, downsample=2)
+
+    def forward(
+        self, tokens: Tensor, image: Tensor, *, token_pe: Tensor, image_pe: Tensor, image_index: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Update `tokens: [N, T, C]` and `image: [B or N, L, C]`; both results have a row per prompt."""
+        if self.first:
+            tokens = self.self_attn(tokens, tokens, tokens)
+        else:
+            placed = tokens + token_pe
+            tokens = tokens + self.self_attn(placed, placed, tokens)
+        tokens = self.norm1(tokens)
+
+        placed_image = image + image_pe
+        attended = self.cross_attn_token_to_image(tokens + token_pe, placed_image, image, key_index=image_index)
+        tokens = self.norm2(tokens + attended)
+        tokens = self.norm3(tokens + self.mlp(tokens))
+
+        update = self.cross_attn_image_to_token(placed_image, tokens + token_pe, tokens, query_index=image_index)
+        return tokens, self.norm4(per_prompt(image, image_index) + update)
+
+
+class TwoWayTransformer(nn.Module):
+    """A stack of two-way blocks and a last attention from the tokens to the image.
+
+    Args:
+        depth: Number of blocks.
+        dim: Token width.
+        heads: Number of heads.
+        mlp_dim: Hidden width of the MLPs.
+    """
+
+    def __init__(self, *, depth: int, dim: int, heads: int, mlp_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TwoWayBlock(dim=dim, heads=heads, mlp_dim=mlp_dim, first=i == 0) for i in range(depth)
+        )
+        self.final_attn_token_to_image = Attention(dim=dim, heads=heads, downsample=2)
+        self.norm_final_attn = nn.LayerNorm(dim)
+
+    def forward(
+        self, tokens: Tensor, image: Tensor, *, image_pe: Tensor, image_index: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Exchange information between prompts and image.
+
+        Args:
+            tokens: `[N, T, C]`; they are also their own position encoding.
+            image: `[B, L, C]` with `image_index`, else `[N, L, C]`.
+            image_pe: `[1, L, C]`.
+            image_index: `[N]`, the image of each prompt.
+
+        Returns:
+            Tokens `[N, T, C]` and image tokens `[N, L, C]`, a row per prompt.
+        """
+        token_pe = tokens
+        for block in self.layers:
+            tokens, image = block(tokens, image, token_pe=token_pe, image_pe=image_pe, image_index=image_index)
+            image_index = None
+        attended = self.final_attn_token_to_image(tokens + token_pe, image + image_pe, image)
+        return self.norm_final_attn(tokens + attended), image

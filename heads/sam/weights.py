@@ -1,0 +1,36 @@
+"""Weights of SAM systems by name: LinBench's own demo weights, or a checkpoint's path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import UsageError
+
+DEMO = "demo"
+DEMO_FOLDER = Path(__file__).parent / "demo_weights"
+
+
+def demo_systems() -> list[str]:
+    """Systems that LinBench ships demo weights for."""
+    return sorted(path.stem for path in DEMO_FOLDER.glob("*.safetensors"))
+
+
+def weights_path(system: str, weights: str) -> Path:
+    """The file that `weights` means for a system.
+
+    Args:
+        system: Name of the system.
+        weights: `demo` for the weights in this package (their model card lies beside them), or a path.
+
+    Raises:
+        UsageError: There are no demo weights for this system.
+    """
+    if weights != DEMO:
+        return Path(weights)
+    path = DEMO_FOLDER / f"{system}.safetensors"
+    if not path.is_file():
+        known = ", ".join(demo_systems()) or "none"
+        raise UsageError(
+            f"no demo weights for '{system}' (there are: {known}); leave --weights out to train it from them"
+        )
+    return path

@@ -1,0 +1,89 @@
+"""Bi-WKV: the linear-time bidirectional attention of Vision-RWKV and RWKV-SAM."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ...errors import UsageError
+from ..registry import Backend, register_operator, resolve_backend
+from .op import bi_wkv_forward
+
+__all__ = ["bi_wkv"]
+
+register_operator(
+    "bi_wkv",
+    (
+        Backend("cpu", devices=("cpu",), dtypes=(torch.float32, torch.bfloat16, torch.float16), module="numba"),
+        Backend("torch"),
+        Backend("reference", conventions=("paper", "cuda")),
+    ),
+)
+
+
+def _check(decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, convention: str) -> None:
+    if v.ndim != 3 or v.shape[1] == 0:
+        raise UsageError(f"v: expected [B, T, C] with at least one token, got {list(v.shape)}")
+    if k.shape != v.shape:
+        raise UsageError(f"k: expected the shape of v, {list(v.shape)}, got {list(k.shape)}")
+    for name, tensor in (("decay", decay), ("bonus", bonus)):
+        if tensor.shape != v.shape[2:]:
+            raise UsageError(f"{name}: expected [C] = [{v.shape[2]}], got {list(tensor.shape)}")
+    for name, tensor in (("decay", decay), ("bonus", bonus), ("k", k), ("v", v)):
+        if not tensor.is_floating_point():
+            raise UsageError(f"{name}: expected a floating-point tensor, got {tensor.dtype}")
+        if tensor.device != v.device:
+            raise UsageError(f"{name}: expected a tensor on {v.device}, where v is, got one on {tensor.device}")
+    if convention not in ("paper", "cuda"):
+        raise UsageError(f"convention: expected 'paper' or 'cuda', got {convention!r}")
+
+
+def bi_wkv(
+    decay: Tensor,
+    bonus: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    convention: Literal["paper", "cuda"] = "paper",
+    backend: str = "auto",
+) -> Tensor:
+    r"""Bidirectional weighted key-value attention, per channel, in time linear in the number of tokens.
+
+    .. math::
+        y_t = \frac{\sum_{i \ne t} e^{-(|t-i|-1)\,decay + k_i} v_i + e^{bonus + k_t} v_t}
+                   {\sum_{i \ne t} e^{-(|t-i|-1)\,decay + k_i} + e^{bonus + k_t}}
+
+    Equation 4 of RWKV-SAM and of Vision-RWKV with `decay = w / T` and `bonus = u / T`: the caller divides both by the
+    number of tokens, the operator divides nothing. A positive decay weighs far tokens less, a negative one more.
+
+    The official CUDA kernel deviates from the equation, by about 6e-4 (RMS, relative) at 196 tokens and 5e-5 at 1,024:
+    for most pairs its distance is `|t-i|`, and inside each of its 32 chunks a remainder of passed tokens stays.
+    `convention="cuda"` computes what it computes, gradients included (for `k` and `v` those are not the exact derivative
+    of its output either), so that official checkpoints run as they were trained. Its backend is `reference`, O(T).
+
+    Exponentials and sums are float32 (float64 where an input is, or in `reference`), whatever the storage and under
+    autocast; the backend `cpu` converts half-precision storage to float32 at its boundary.
+
+    Args:
+        decay: `[C]`, any sign.
+        bonus: `[C]`, log-weight of a token for itself.
+        k: `[B, T, C]`.
+        v: `[B, T, C]`.
+        convention: `paper` (the equation) or `cuda` (the official kernel).
+        backend: `auto`, `cpu` (numba), `torch` or `reference`.
+
+    Returns:
+        `[B, T, C]`, contiguous, in the dtype of `v`; differentiable once for all four inputs.
+
+    Raises:
+        UsageError: A shape, dtype or device does not fit; the argument is named.
+        BackendError: The backend asked for cannot serve the call.
+    """
+    _check(decay, bonus, k, v, convention)
+    dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in (decay, bonus, k)) else v.dtype
+    chosen = resolve_backend("bi_wkv", v.device, dtype, backend, convention=convention)
+    save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (decay, bonus, k, v))
+    y: Tensor = bi_wkv_forward(decay, bonus, k, v, convention, chosen, save)[0]
+    return y

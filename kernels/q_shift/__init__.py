@@ -1,0 +1,98 @@
+"""Q-shift: every quarter of the channels looks one token left, right, up or down."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...errors import UsageError
+from ..registry import Backend, register_operator, resolve_backend
+from .op import q_shift_mix_op, q_shift_op
+
+__all__ = ["q_shift", "q_shift_mix"]
+
+_BACKENDS = (
+    Backend("cpu", devices=("cpu",), dtypes=(torch.float32, torch.bfloat16, torch.float16), module="numba"),
+    Backend("torch"),
+)
+register_operator("q_shift", _BACKENDS)
+register_operator("q_shift_mix", _BACKENDS)
+
+
+def _check(x: Tensor, grid: tuple[int, int], shift: int, gamma: float) -> None:
+    if x.ndim != 3 or not x.is_floating_point():
+        raise UsageError(f"x: expected floating-point [B, N, C], got {x.dtype} {list(x.shape)}")
+    if len(grid) != 2 or min(grid) < 1 or grid[0] * grid[1] != x.shape[1]:
+        raise UsageError(f"grid: expected (H, W) with H * W = N = {x.shape[1]}, got {tuple(grid)}")
+    if shift < 0:
+        raise UsageError(f"shift: expected 0 or more tokens, got {shift}")
+    if not 0 <= gamma <= 0.25:
+        raise UsageError(f"gamma: expected a share of channels from 0 to 0.25, got {gamma}")
+
+
+def q_shift(x: Tensor, grid: tuple[int, int], *, shift: int = 1, gamma: float = 0.25, backend: str = "auto") -> Tensor:
+    """Shifts four groups of channels by `shift` tokens each in its own direction, zero beyond the border.
+
+    With the cuts `int(C * gamma * j)`, the first group takes its values from the token to the left (x - shift), the
+    second from the right, the third from above (y - shift), the fourth from below; channels past `4 * gamma * C` stay.
+    Vision-RWKV, section 3.2.
+
+    Args:
+        x: `[B, N, C]`, tokens row by row.
+        grid: (H, W) with H * W = N.
+        shift: Distance in tokens; 0 leaves `x` as it is.
+        gamma: Share of the channels in each group, at most 1/4.
+        backend: `auto`, `cpu` (numba) or `torch`.
+
+    Returns:
+        `[B, N, C]`, contiguous, in the dtype of `x`.
+
+    Raises:
+        UsageError: An argument does not fit; it is named.
+        BackendError: The backend asked for cannot serve the call.
+    """
+    _check(x, grid, shift, gamma)
+    chosen = resolve_backend("q_shift", x.device, x.dtype, backend)
+    result: Tensor = q_shift_op(x, grid[0], grid[1], shift, gamma, False, chosen)
+    return result
+
+
+def q_shift_mix(
+    x: Tensor,
+    mix: Tensor,
+    grid: tuple[int, int],
+    *,
+    shift: int = 1,
+    gamma: float = 0.25,
+    backend: str = "auto",
+) -> tuple[Tensor, ...]:
+    """Interpolates between each token and its shifted neighbour: `mix[m] * x + (1 - mix[m]) * q_shift(x)`.
+
+    What the linear layers for k, v and r of an RWKV block read, in one pass: one read, M writes. Equation 2 of RWKV-SAM
+    as its code has it (a vector per layer, not clamped; the paper omits the factor of `x`).
+
+    Args:
+        x: `[B, N, C]`, tokens row by row.
+        mix: `[M, C]`, a row for each output.
+        grid: (H, W) with H * W = N.
+        shift: As for `q_shift`.
+        gamma: As for `q_shift`.
+        backend: `auto`, `cpu` (numba) or `torch`.
+
+    Returns:
+        M tensors `[B, N, C]`, each contiguous, in the dtype of `x`; differentiable once for `x` and `mix`.
+
+    Raises:
+        UsageError: An argument does not fit; it is named.
+        BackendError: The backend asked for cannot serve the call.
+    """
+    _check(x, grid, shift, gamma)
+    if mix.ndim != 2 or mix.shape[0] == 0 or mix.shape[1] != x.shape[2] or not mix.is_floating_point():
+        raise UsageError(
+            f"mix: expected floating-point [M, C] with C = {x.shape[2]}, got {mix.dtype} {list(mix.shape)}"
+        )
+    if mix.device != x.device:
+        raise UsageError(f"mix: expected a tensor on {x.device}, where x is, got one on {mix.device}")
+    dtype = torch.float64 if mix.dtype == torch.float64 else x.dtype
+    chosen = resolve_backend("q_shift_mix", x.device, dtype, backend)
+    return tuple(q_shift_mix_op(x, mix, grid[0], grid[1], shift, gamma, chosen))

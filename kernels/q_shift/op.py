@@ -1,0 +1,105 @@
+"""Q-shift as torch operators: `linbench::q_shift`, `linbench::q_shift_mix` and the latter's backward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import plain
+from .layout import channel_groups, reversed_groups
+
+
+def _state_dtype(*tensors: Tensor) -> torch.dtype:
+    return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+
+
+@torch.library.custom_op("linbench::q_shift", mutates_args=())
+def q_shift_op(x: Tensor, height: int, width: int, shift: int, gamma: float, adjoint: bool, backend: str) -> Tensor:
+    """The shift, or its adjoint."""
+    groups = channel_groups(x.shape[2], shift, gamma)
+    groups = reversed_groups(groups) if adjoint else groups
+    if backend == "cpu":
+        from . import cpu
+
+        return cpu.shifted(x.float().contiguous(), (height, width), groups).to(x.dtype)
+    return plain.shifted(x, (height, width), groups)
+
+
+@q_shift_op.register_fake
+def _(x: Tensor, height: int, width: int, shift: int, gamma: float, adjoint: bool, backend: str) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+def _shift_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, *ctx.geometry, ctx.adjoint, ctx.backend = inputs
+
+
+def _shift_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+    return (q_shift_op(g, *ctx.geometry, not ctx.adjoint, ctx.backend), None, None, None, None, None, None)
+
+
+q_shift_op.register_autograd(_shift_backward, setup_context=_shift_context)
+
+
+@torch.library.custom_op("linbench::q_shift_mix", mutates_args=())
+def q_shift_mix_op(
+    x: Tensor, mix: Tensor, height: int, width: int, shift: int, gamma: float, backend: str
+) -> list[Tensor]:
+    """M mixed tensors in the dtype of `x`."""
+    groups = channel_groups(x.shape[2], shift, gamma)
+    dtype = _state_dtype(x, mix)
+    inputs = x.to(dtype).contiguous(), mix.to(dtype).contiguous(), (height, width), groups
+    if backend == "cpu":
+        from . import cpu
+
+        outputs = cpu.mix_forward(*inputs)
+    else:
+        outputs = plain.mix_forward(*inputs)
+    return [output.to(x.dtype) for output in outputs]
+
+
+@q_shift_mix_op.register_fake
+def _(x: Tensor, mix: Tensor, height: int, width: int, shift: int, gamma: float, backend: str) -> list[Tensor]:
+    return [x.new_empty(x.shape) for _ in range(mix.shape[0])]
+
+
+@torch.library.custom_op("linbench::q_shift_mix_backward", mutates_args=())
+def q_shift_mix_backward(
+    x: Tensor, mix: Tensor, grads: Sequence[Tensor], height: int, width: int, shift: int, gamma: float, backend: str
+) -> tuple[Tensor, Tensor]:
+    """Gradients for `x` and `mix`."""
+    groups = channel_groups(x.shape[2], shift, gamma)
+    dtype = _state_dtype(x, mix)
+    outer = [g.to(dtype).contiguous() for g in grads]
+    inputs = x.to(dtype).contiguous(), mix.to(dtype).contiguous(), outer, (height, width), groups
+    if backend == "cpu":
+        from . import cpu
+
+        gx, gmix = cpu.mix_backward(*inputs)
+    else:
+        gx, gmix = plain.mix_backward(*inputs, reversed_groups(groups))
+    return gx.to(x.dtype), gmix.to(mix.dtype)
+
+
+@q_shift_mix_backward.register_fake
+def _(
+    x: Tensor, mix: Tensor, grads: Sequence[Tensor], height: int, width: int, shift: int, gamma: float, backend: str
+) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape), mix.new_empty(mix.shape)
+
+
+def _mix_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    x, mix, *ctx.settings = inputs
+    ctx.save_for_backward(x, mix)
+
+
+def _mix_backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Tensor | None, ...]:
+    x, mix = ctx.saved_tensors
+    given = [torch.zeros_like(x) if g is None else g for g in grads]
+    return (*q_shift_mix_backward(x, mix, given, *ctx.settings), None, None, None, None, None)
+
+
+q_shift_mix_op.register_autograd(_mix_backward, setup_context=_mix_context)

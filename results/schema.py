@@ -1,0 +1,104 @@
+"""Cells and rows: the one data type that suites write and that tables and figures read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+SCHEMA_VERSION = 1
+
+Status = Literal[
+    "ok", "oom", "skipped", "unsupported", "wrong", "unstable", "timeout", "crash", "interrupted", "failed"
+]
+STATUSES: tuple[str, ...] = get_args(Status)
+
+
+def canonical_json(value: Any) -> str:
+    """Serialise `value` so that equal values always give the same text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement, described completely before it is made.
+
+    Attributes:
+        suite: Suite name, for example `"sam-hq"`.
+        backbone: Registry name, or `"baseline:<name>"` for a method without a network.
+        params: Everything else that decides the outcome (resolution, recipe, seed, data fingerprint, ...), JSON values only.
+    """
+
+    suite: str
+    backbone: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """First 16 hex digits of the SHA-256 of the cell: its name in the store."""
+        text = canonical_json({"suite": self.suite, "backbone": self.backbone, "params": dict(self.params)})
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __hash__(self) -> int:
+        return int(self.key, 16)
+
+
+@dataclass
+class Row:
+    """A cell with its outcome.
+
+    Attributes:
+        cell: What was measured.
+        status: How it ended; only `"ok"` and `"unstable"` rows carry numbers.
+        metrics: Scalar results by name, units in the name (`latency_ms`, `miou`, `peak_memory_mib`).
+        samples: Raw values behind the metrics (per-image scores, per-iteration times), lists of equal meaning.
+        provenance: Versions, commit, device, flags, kernel backends; see `results.provenance`.
+        error: One line that says what went wrong, for a row that is not ok.
+        created_utc: ISO 8601 time of the end of the measurement.
+    """
+
+    cell: Cell
+    status: Status
+    metrics: dict[str, float | int | None] = field(default_factory=dict)
+    samples: dict[str, list[Any]] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    created_utc: str = ""
+    schema: int = SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON-ready values, the cell's key included for readers of the file."""
+        data = asdict(self)
+        data["cell"] = {
+            "suite": self.cell.suite,
+            "backbone": self.cell.backbone,
+            "params": dict(self.cell.params),
+            "key": self.cell.key,
+        }
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Row:
+        """Read a row of this or an older schema.
+
+        Raises:
+            ValueError: The row is of a newer schema or is not a row at all.
+        """
+        schema = data.get("schema")
+        if not isinstance(schema, int) or schema > SCHEMA_VERSION:
+            raise ValueError(f"row has schema {schema!r}; this linbench reads up to {SCHEMA_VERSION}: update linbench")
+        if data.get("status") not in STATUSES:
+            raise ValueError(f"row has status {data.get('status')!r}; expected one of {', '.join(STATUSES)}")
+        cell = data["cell"]
+        return cls(
+            cell=Cell(cell["suite"], cell["backbone"], cell["params"]),
+            status=data["status"],
+            metrics=dict(data.get("metrics", {})),
+            samples=dict(data.get("samples", {})),
+            provenance=dict(data.get("provenance", {})),
+            error=data.get("error"),
+            created_utc=data.get("created_utc", ""),
+            schema=schema,
+        )

@@ -1,0 +1,97 @@
+"""Rows that belong together: what a table's line or a figure's curve is made of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .provenance import device_name
+from .schema import Row, canonical_json
+
+NUMBERED = ("ok", "unstable")
+MARKS = {"oom": "OOM", "skipped": "skip", "unsupported": "n/a", "interrupted": "-"}
+FAILED_MARK = "fail"
+MARK_MEANINGS = {
+    "-": "not measured",
+    "OOM": "out of memory",
+    "skip": "not tried, since a smaller size ran out of memory or time",
+    "n/a": "not supported by the model or a backend",
+    "fail": "ended with an error; the row says which",
+    "†": "unstable measurement",
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """Rows of one backbone that differ in the varied parameters only.
+
+    Attributes:
+        backbone: Registry name.
+        label: The name, with the parameters in brackets that tell it from the other series beside it.
+        rows: In the order given.
+    """
+
+    backbone: str
+    label: str
+    rows: tuple[Row, ...]
+
+    def param(self, name: str) -> Any:
+        """The value that all rows of the series share."""
+        return self.rows[0].cell.params.get(name)
+
+
+def newest(rows: Iterable[Row]) -> list[Row]:
+    """The last row of each cell on each device, in the order given; an interrupted row supersedes none."""
+    kept: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        key = row.cell.key, device_name(row)
+        if row.status != "interrupted" or key not in kept:
+            kept[key] = row
+    return list(kept.values())
+
+
+def mark(status: str) -> str:
+    """What a table shows in place of a number for a row that has none."""
+    return MARKS.get(status, FAILED_MARK)
+
+
+def group(rows: Iterable[Row], key: Callable[[Row], tuple[Any, ...]]) -> list[tuple[tuple[Any, ...], list[Row]]]:
+    """Rows by `key` (JSON values), the groups in an order that depends on the keys only."""
+    groups: dict[str, tuple[tuple[Any, ...], list[Row]]] = {}
+    for row in rows:
+        values = key(row)
+        groups.setdefault(canonical_json(values), (values, []))[1].append(row)
+    return [groups[text] for text in sorted(groups)]
+
+
+def split_series(rows: Sequence[Row], *, varying: Collection[str], shown: Collection[str] = ()) -> list[Series]:
+    """Split rows into series, so that no two different measurements ever share a label.
+
+    Args:
+        rows: The rows of one table or panel.
+        varying: Parameters that change along a series (resolution, seed).
+        shown: Parameters that a reader sees elsewhere, in a column of their own: not repeated in the label.
+    """
+
+    def fixed(row: Row) -> dict[str, Any]:
+        return {name: value for name, value in row.cell.params.items() if name not in varying}
+
+    members = [found for _, found in group(rows, lambda row: (row.cell.backbone, fixed(row)))]
+    named = sorted({name for found in members for name in fixed(found[0])} - set(shown))
+    telling = [name for name in named if len({canonical_json(found[0].cell.params.get(name)) for found in members}) > 1]
+    series = []
+    for found in members:
+        first = found[0].cell
+        facts = [f"{name}={_brief(first.params[name])}" for name in telling if first.params.get(name) is not None]
+        label = f"{first.backbone} ({', '.join(facts)})" if facts else first.backbone
+        series.append(Series(first.backbone, label, tuple(found)))
+    return series
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else canonical_json(value)
+    if len(text) <= 16:
+        return text
+    return text[:8] if isinstance(value, str) and text.isalnum() else hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,42 @@
+"""Suites: what is measured. A suite's module is imported when the suite is first asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..errors import UsageError
+
+
+class SuiteEntry(NamedTuple):
+    """Where a suite lives (`module:attribute` in this package) and what it measures, in one line."""
+
+    target: str
+    summary: str
+
+
+SUITES: Mapping[str, SuiteEntry] = {
+    "latency": SuiteEntry("latency:SUITE", "latency and peak memory of backbones over input resolution"),
+    "sam-hq": SuiteEntry("sam_hq:SUITE", "high-quality masks from box prompts, under one SAM decoder and recipe"),
+}
+
+
+def list_suites() -> list[str]:
+    """Names of all suites."""
+    return list(SUITES)
+
+
+def suite(name: str) -> Any:
+    """The suite called `name`; see `suites.base.Suite` for what it offers.
+
+    Raises:
+        UsageError: No such suite; the message suggests near ones.
+    """
+    if name not in SUITES:
+        close = difflib.get_close_matches(name, [*SUITES], n=2, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise UsageError(f"unknown suite '{name}'.{hint} Suites: {', '.join(SUITES)}.")
+    module, _, attribute = SUITES[name].target.partition(":")
+    return getattr(importlib.import_module(f".{module}", __name__), attribute)

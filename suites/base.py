@@ -1,0 +1,53 @@
+"""What every suite is to the command line: a name, a plan and a run. Importing it does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+from ..results.schema import Cell, Row
+from ..results.store import Store
+
+OptionsT = TypeVar("OptionsT", contravariant=True)
+
+
+class Event(NamedTuple):
+    """One step of a run, for a progress bar or a log.
+
+    Attributes:
+        done: Cells that have their row.
+        total: Cells of the run.
+        message: One line that says what happens now or what was found.
+    """
+
+    done: int
+    total: int
+    message: str
+
+
+Progress = Callable[[Event], None]
+
+
+class Suite(Protocol[OptionsT]):
+    """A family of measurements.
+
+    Attributes:
+        name: As on the command line and in every cell.
+        summary: One line for `bench list suites`.
+    """
+
+    name: str
+    summary: str
+
+    def plan(self, options: OptionsT) -> list[Cell]:
+        """The cells that `options` ask for, in the order of their measurement; nothing is built or measured."""
+        ...
+
+    def run(
+        self, cells: Sequence[Cell], *, store: Store, progress: Progress | None = None, resume: bool = True
+    ) -> Iterator[Row]:
+        """Measure `cells`, store each row as soon as it is made, and yield it.
+
+        With `resume`, a cell that has an ok row in `store` is not measured again: that row is yielded.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Readers, protocols, transforms and the demo data."""

@@ -1,0 +1,178 @@
+"""Training batches: an endless, seeded stream that does not depend on the number of workers and can start anywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TypedDict
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from ...errors import DataError, UsageError
+from .augment import AugmentOptions, Bytes, TrainSample, transform
+from .masks import MaskDataset
+
+_ATTEMPTS = 20
+
+
+class TrainBatch(TypedDict):
+    """One batch.
+
+    `images` `[B, 3, S, S]` float32 normalised; `masks` `[N, S, S]` uint8; `boxes` `[N, 4]` float32 in frame pixels
+    (x0 y0 x1 y1, last pixel inclusive); `image_index` `[N]` int64, the image each mask belongs to.
+    """
+
+    images: Tensor
+    masks: Tensor
+    boxes: Tensor
+    image_index: Tensor
+
+
+class TrainBatches(IterableDataset[TrainBatch]):
+    """Batches of augmented samples, step after step.
+
+    Each epoch shows every image of every set `repeats` times, in a random order. A sample depends on the seed, the step
+    and its place in the batch alone; workers take turns at steps. Feed it to a `DataLoader` with `batch_size=None`.
+
+    Args:
+        datasets: Training sets.
+        frame: Side of the square input frame in pixels.
+        batch_size: Images a step and process.
+        steps: Steps to give, counted from step 0.
+        seed: Seed of order and augmentation.
+        repeats: How often an epoch shows each set (default once).
+        options: Augmentation.
+        start_step: First step, for a resumed training.
+        rank: This process among `world_size`; each process gets other images of the same epoch.
+        world_size: Number of processes.
+        cache_mib: Memory for decoded images, in each worker; 0 decodes every time.
+
+    Raises:
+        UsageError: An argument that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[MaskDataset],
+        *,
+        frame: int,
+        batch_size: int,
+        steps: int,
+        seed: int = 0,
+        repeats: Sequence[int] | None = None,
+        options: AugmentOptions | None = None,
+        start_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        cache_mib: int = 2048,
+    ) -> None:
+        super().__init__()
+        repeats = tuple(repeats) if repeats is not None else (1,) * len(datasets)
+        if not datasets or len(repeats) != len(datasets) or min(repeats) < 0 or not sum(map(len, datasets)):
+            raise UsageError(
+                f"{len(datasets)} training sets with repeats {list(repeats)}; expected one repeat for each set"
+            )
+        if frame < 16 or batch_size < 1 or not 0 <= start_step <= steps or not 0 <= rank < world_size:
+            raise UsageError(
+                f"frame {frame}, batch {batch_size}, steps {start_step}..{steps}, rank {rank}/{world_size} cannot be"
+            )
+        self.datasets = tuple(datasets)
+        self.frame = frame
+        self.batch_size = batch_size
+        self.steps = steps
+        self.seed = seed
+        self.options = options or AugmentOptions()
+        self.start_step = start_step
+        self.rank = rank
+        self.world_size = world_size
+        self._budget = cache_mib * 2**20
+        self._cache: dict[tuple[int, int], tuple[Bytes, Bytes]] = {}
+        self._order: tuple[int, npt.NDArray[np.int64]] | None = None
+        self._items = [
+            (which, index)
+            for which, (dataset, times) in enumerate(zip(self.datasets, repeats, strict=True))
+            for index in range(len(dataset))
+            for _ in range(times)
+        ]
+        if not self._items:
+            raise UsageError("all training sets have repeat 0")
+
+    def __len__(self) -> int:
+        return self.steps - self.start_step
+
+    def __iter__(self) -> Iterator[TrainBatch]:
+        worker = get_worker_info()
+        offset, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        if worker:
+            cv2.setNumThreads(1)
+        for step in range(self.start_step + offset, self.steps, stride):
+            yield self.batch(step)
+
+    def batch(self, step: int) -> TrainBatch:
+        """The batch of one step.
+
+        Raises:
+            DataError: A file is unreadable, or no object is found in many images.
+        """
+        samples = [self._sample(step, slot) for slot in range(self.batch_size)]
+        counts = torch.tensor([len(sample.masks) for sample in samples])
+        return TrainBatch(
+            images=torch.from_numpy(np.stack([sample.image for sample in samples])),
+            masks=torch.from_numpy(np.concatenate([sample.masks for sample in samples])),
+            boxes=torch.from_numpy(np.concatenate([sample.boxes for sample in samples])),
+            image_index=torch.repeat_interleave(torch.arange(self.batch_size), counts),
+        )
+
+    def _sample(self, step: int, slot: int) -> TrainSample:
+        position = (step * self.world_size + self.rank) * self.batch_size + slot
+        rng = np.random.default_rng([self.seed, 1, position])
+        item = self._items[self._place(position)]
+        for _ in range(_ATTEMPTS):
+            image, layers = self._load(*item)
+            sample = transform(rng, image, layers, self.frame, self.options)
+            if sample is not None:
+                return sample
+            # A crop may miss every object, and an image may have none: another crop, of another image.
+            item = self._items[int(rng.integers(len(self._items)))]
+        names = ", ".join(dataset.name for dataset in self.datasets)
+        raise DataError(
+            f"no mask of {self.options.min_area} pixels in {_ATTEMPTS} crops of {names}; check masks and scale"
+        )
+
+    def _place(self, position: int) -> int:
+        epoch, place = divmod(position, len(self._items))
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self._items))
+        return int(self._order[1][place])
+
+    def _load(self, which: int, index: int) -> tuple[Bytes, Bytes]:
+        found = self._cache.get((which, index))
+        if found is None:
+            dataset = self.datasets[which]
+            found = self._shrunk(dataset.image(index), dataset.layers(index), dataset, index)
+            size = found[0].nbytes + found[1].nbytes
+            if size <= self._budget:
+                self._budget -= size
+                self._cache[which, index] = found
+        return found
+
+    def _shrunk(self, image: Bytes, layers: Bytes, dataset: MaskDataset, index: int) -> tuple[Bytes, Bytes]:
+        """Sources larger than the largest resize will ever ask for are shrunk once, cached or not."""
+        if image.shape[:2] != layers.shape[1:]:
+            raise DataError(
+                f"{dataset.name}: {dataset.items[index]} has masks of {layers.shape[1:]} for {image.shape[:2]}"
+            )
+        height, width = image.shape[:2]
+        side = math.ceil(self.frame * max(1.0, self.options.scale[1]))
+        if max(height, width) <= side:
+            return image, layers
+        scale = side / max(height, width)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = [cv2.resize(layer, size, interpolation=cv2.INTER_NEAREST_EXACT) for layer in layers]
+        packed = np.stack(small) if small else np.zeros((0, size[1], size[0]), np.uint8)
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), packed

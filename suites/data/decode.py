@@ -1,0 +1,117 @@
+"""Read one image or one mask file, whatever its mode, or say which file is bad and why."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from ...errors import DataError
+
+Pixels = npt.NDArray[np.uint8]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+_ORIENTATION = 0x0112
+_TURNED = {5, 6, 7, 8}
+_SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N", "I"}
+
+
+def read_image(path: Path) -> Pixels:
+    """Pixels of an image as RGB, `[H, W, 3]`, turned upright by its EXIF tag.
+
+    Greyscale, palette, CMYK, alpha and 16-bit files are converted (alpha is dropped, 16 bits become the upper 8).
+
+    Raises:
+        DataError: The file is missing, truncated, no image, or of a mode without a meaning as RGB.
+    """
+    picture = _load(path)
+    if picture.mode in _SIXTEEN_BIT:
+        return np.repeat(_upper_byte(picture, path)[..., None], 3, 2)
+    if picture.mode == "F":
+        raise DataError(f"{path}: a floating-point image; expected 8 or 16 bits a channel")
+    if picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return np.array(picture.convert("RGB"))
+
+
+def read_label(path: Path) -> Pixels:
+    """Grey values of a mask file, 0..255, `[H, W]`.
+
+    A mask of several equal channels counts as one; an alpha channel is ignored.
+
+    Raises:
+        DataError: The file is missing, truncated, no image, coloured, or 0/1 in place of 0..255.
+    """
+    picture = _load(path)
+    if picture.mode in _SIXTEEN_BIT:
+        label = _upper_byte(picture, path)
+    elif picture.mode in {"1", "L"}:
+        label = np.array(picture.convert("L"))
+    elif picture.mode in {"P", "PA", "LA", "RGB", "RGBA"}:
+        colour = np.array(picture.convert("RGBA"))[..., :3]
+        if (colour != colour[..., :1]).any():
+            raise DataError(f"{path}: a coloured mask; expected one channel, or several equal ones")
+        label = np.ascontiguousarray(colour[..., 0])
+    else:
+        raise DataError(f"{path}: a mask of mode {picture.mode}; expected 8-bit grey")
+    if label.max(initial=0) == 1:
+        raise DataError(f"{path}: mask values are 0 and 1; expected 0..255 (HRSOD keeps such masks in masks_max255)")
+    return label
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image as `read_image` returns it, from the file's header alone.
+
+    Raises:
+        DataError: The file is missing or no image.
+    """
+    with _reporting(path), Image.open(path) as picture:
+        width, height = picture.size
+        turned = picture.getexif().get(_ORIENTATION, 1) in _TURNED
+    return (width, height) if turned else (height, width)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _load(path: Path) -> Image.Image:
+    with _reporting(path), Image.open(path) as picture:
+        picture.load()
+        return picture.copy() if picture.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(picture)
+
+
+@contextmanager
+def _reporting(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: unreadable image ({error})") from error
+
+
+def _upper_byte(picture: Image.Image, path: Path) -> Pixels:
+    values = np.array(picture)
+    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise DataError(f"{path}: 32-bit values; expected 8 or 16 bits a channel")
+    return (values >> 8).astype(np.uint8)
+
+
+def read_rgb_codes(path: Path) -> npt.NDArray[np.int32]:
+    """Segment ids of a COCO panoptic image, `R + 256 G + 65536 B`, `[H, W]`.
+
+    Raises:
+        DataError: The file is missing, truncated or not RGB.
+    """
+    picture = _load(path)
+    if picture.mode != "RGB":
+        raise DataError(f"{path}: a segment image of mode {picture.mode}; expected RGB")
+    red, green, blue = np.moveaxis(np.array(picture).astype(np.int32), 2, 0)
+    return np.asarray(red + 256 * green + 65536 * blue, np.int32)

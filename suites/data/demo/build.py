@@ -1,0 +1,183 @@
+"""Draw the demo data once, in parallel, into a folder that appears only when it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from ....errors import DataError, UsageError
+from ..roots import cache_root
+from .layouts import MASK_SETS, PANOPTIC_JSON, DemoCounts, categories, write_item
+
+VERSION = 1
+MANIFEST = "manifest.json"
+_CHUNK = 8
+
+Progress = Callable[[int, int], None]
+
+
+def demo_root(seed: int = 0, counts: DemoCounts | None = None) -> Path:
+    """The folder of the cache that holds these demo data, drawn or not yet."""
+    text = json.dumps([VERSION, seed, asdict(counts or DemoCounts())])
+    return cache_root() / "demo" / f"v{VERSION}-seed{seed}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def read_manifest(root: Path) -> dict[str, Any] | None:
+    """The manifest of demo data at `root`, or None where `root` holds something else or nothing.
+
+    Raises:
+        DataError: There is a manifest that cannot be read.
+    """
+    path = root / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is unreadable ({error}); delete {root} and run `bench data demo` again") from error
+    return manifest if isinstance(manifest, dict) and manifest.get("generator") == "linbench-demo" else None
+
+
+def build_demo(
+    root: Path | str | None = None,
+    *,
+    seed: int = 0,
+    train_images: int | None = None,
+    counts: DemoCounts | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Draw the demo data, or find them drawn.
+
+    Args:
+        root: Folder to fill; by default a folder of the cache named by version, seed and counts.
+        seed: Seed of every drawing. The evaluation images depend on it and on nothing else.
+        train_images: Training images in all (default 600); more of them leaves the first ones as they were.
+        counts: Images of each set, in place of `train_images`.
+        workers: Processes; by default one a core. One draws in this process.
+        progress: Called with (images done, images in all).
+
+    Returns:
+        The data root: the folders of DIS5K, COIFT, HRSOD, ThinObject5K and COCONut lie in it.
+
+    Raises:
+        UsageError: `root` holds something else, or the counts make no sense.
+        DataError: The folder cannot be written.
+    """
+    if train_images is not None and counts is not None:
+        raise UsageError("give train_images or counts, not both")
+    if train_images is not None and train_images < 1:
+        raise UsageError(f"train_images is {train_images}; expected at least 1")
+    counts = counts or (DemoCounts.with_training(train_images) if train_images is not None else DemoCounts())
+    target = Path(root) if root is not None else demo_root(seed, counts)
+    wanted = {"generator": "linbench-demo", "version": VERSION, "seed": seed, "counts": asdict(counts)}
+    if (found := read_manifest(target)) is not None:
+        if {key: found.get(key) for key in wanted} == wanted:
+            return target
+        raise UsageError(
+            f"{target} holds demo data of another seed, size or version; choose another folder or delete it"
+        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target} is not empty and holds no demo data; choose another folder")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            _fill(draft, seed, counts, wanted, workers or os.cpu_count() or 1, progress)
+            _publish(draft, target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"demo data cannot be written to {target}: {error}; choose another folder or free space"
+        ) from error
+    return target
+
+
+def _publish(draft: Path, target: Path) -> None:
+    draft.chmod(0o755)
+    try:
+        draft.replace(target)
+    except OSError:
+        # Another process that drew the same data may have been first; its result is as good.
+        if read_manifest(target) is None:
+            raise
+
+
+def _fill(
+    root: Path, seed: int, counts: DemoCounts, header: dict[str, Any], workers: int, progress: Progress | None
+) -> None:
+    for layout in MASK_SETS.values():
+        for folder in (layout.images, layout.masks):
+            (root / folder).mkdir(parents=True)
+    for folder in ("train2017", "panoptic_coconut_b"):
+        (root / "COCONut" / folder).mkdir(parents=True)
+    jobs = counts.jobs()
+    chunks = [jobs[start : start + _CHUNK] for start in range(0, len(jobs), _CHUNK)]
+    hashes: dict[str, str] = {}
+    annotations: list[dict[str, Any]] = []
+    done = 0
+    for files, notes in _drawn(root, seed, chunks, workers):
+        hashes |= files
+        annotations += notes
+        done += len(files) // 2
+        if progress is not None:
+            progress(done, len(jobs))
+    annotations.sort(key=lambda note: note["image"]["id"])
+    panoptic = {
+        "info": {"description": "LinBench demo data"},
+        "images": [note["image"] for note in annotations],
+        "annotations": [note["annotation"] for note in annotations],
+        "categories": categories(),
+    }
+    data = json.dumps(panoptic).encode()
+    (root / PANOPTIC_JSON).write_bytes(data)
+    hashes[PANOPTIC_JSON] = hashlib.sha256(data).hexdigest()
+    manifest = {**header, "files": dict(sorted(hashes.items()))}
+    (root / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+
+
+Chunk = list[tuple[str, int]]
+Drawn = tuple[dict[str, str], list[dict[str, Any]]]
+
+
+def _draw_chunk(root: Path, seed: int, chunk: Chunk) -> Drawn:
+    hashes: dict[str, str] = {}
+    annotations = []
+    for name, index in chunk:
+        files, annotation = write_item(root, seed, name, index)
+        hashes |= {file: hashlib.sha256((root / file).read_bytes()).hexdigest() for file in files}
+        annotations += [annotation] if annotation is not None else []
+    return hashes, annotations
+
+
+def _drawn(root: Path, seed: int, chunks: list[Chunk], workers: int) -> Iterator[Drawn]:
+    if workers == 1 or len(chunks) == 1:
+        yield from (_draw_chunk(root, seed, chunk) for chunk in chunks)
+        return
+    with _pool(min(workers, len(chunks))) as pool:
+        futures: list[Future[Drawn]] = [pool.submit(_draw_chunk, root, seed, chunk) for chunk in chunks]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Executor]:
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,5 @@
+"""Metrics: masks first, each at the resolution of the original image."""
+
+from .masks import boundary_band, boundary_iou, boundary_width, mask_iou
+
+__all__ = ["boundary_band", "boundary_iou", "boundary_width", "mask_iou"]

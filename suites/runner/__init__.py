@@ -1,0 +1,1 @@
+"""The process runner: one fresh worker process a subject, asked for timed blocks in turn through pipes."""

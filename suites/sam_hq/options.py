@@ -1,0 +1,78 @@
+"""What a run of the suite `sam-hq` is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ...errors import UsageError
+from ..training.recipes import DEMO, Recipe
+
+EVALUATION_SETS = ("dis-vd", "coift", "hrsod")
+BOX_BASELINE = "baseline:box"
+
+Stage = Literal["baseline", "weights-only", "before", "trained"]
+
+
+@dataclass(frozen=True)
+class SamHqOptions:
+    """Options of the suite; paths and devices included, so this is more than what decides a row.
+
+    Attributes:
+        backbones: Registry names; each is put under the SAM decoder.
+        weights: None to train; else weights to evaluate as they are: `demo`, or the path of a checkpoint.
+        teacher: What the training starts from: `demo` (LinBench's demo weights: distill from them, then train), `none`
+            (from scratch), or the path of a checkpoint of the system `teacher_system`.
+        teacher_system: System of a teacher that is given as a path.
+        recipe: How to train, and at which frame size to evaluate.
+        frame: Frame size of the evaluation; None for the recipe's.
+        seed: Seed of initialisation, sampling and losses.
+        protocol: `rwkvsam` or `hqsam`.
+        data: Root of the real data sets; None for the demo data.
+        datasets: Registered evaluation sets below the data root.
+        masks: Folders of the user's own (name, path); they replace the registered sets.
+        train_masks: Folders of the user's own to train on; without them, `masks` are split by file name.
+        held_out: Share of each folder in `masks` that is kept for evaluation when it is split.
+        limit: Evaluate only the first images of each set; None for all.
+        max_bad: Unreadable images that are tolerated; they are listed and left out.
+        device: Torch device.
+        kernels: Backend of LinBench's operators.
+        cache: Folder for demo data and checkpoints.
+        gallery: Images on the contact sheet; 0 for none.
+    """
+
+    backbones: tuple[str, ...]
+    weights: str | None = None
+    teacher: str = "demo"
+    teacher_system: str = "rwkvsam-t"
+    recipe: Recipe = DEMO
+    frame: int | None = None
+    seed: int = 0
+    protocol: str = "rwkvsam"
+    data: Path | None = None
+    datasets: tuple[str, ...] = EVALUATION_SETS
+    masks: tuple[tuple[str, Path], ...] = ()
+    train_masks: tuple[tuple[str, Path], ...] = ()
+    held_out: float = 0.3
+    limit: int | None = None
+    max_bad: int = 0
+    device: str = "cpu"
+    kernels: str = "auto"
+    cache: Path = field(default_factory=lambda: Path(".cache"))
+    gallery: int = 6
+
+    def __post_init__(self) -> None:
+        if not self.backbones:
+            raise UsageError("no backbone given; for example --backbone rwkvsam-s")
+        if self.train_masks and not self.masks:
+            raise UsageError("--train-masks needs --masks NAME=FOLDER to evaluate on")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit is {self.limit}; expected 1 or more")
+        if self.frame is not None and (self.frame < 32 or self.frame % 32):
+            raise UsageError(f"--frame is {self.frame}; expected a positive multiple of 32")
+
+    @property
+    def eval_frame(self) -> int:
+        """Side of the square input in evaluation, in pixels."""
+        return self.frame or self.recipe.eval_frame

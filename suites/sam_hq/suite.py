@@ -1,0 +1,413 @@
+"""Plan and run of the suite `sam-hq`."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from ...backbones import backbone_options, backbone_spec
+from ...backbones.weights import file_sha256
+from ...errors import LinBenchError
+from ...heads.sam import System, create_system
+from ...heads.sam.weights import DEMO, demo_systems, weights_path
+from ...kernels import resolve_backend
+from ...results.plots import GalleryItem, gallery
+from ...results.provenance import collect
+from ...results.schema import Cell, Row, canonical_json
+from ...results.store import Store, folder_name
+from ..base import Event, Progress
+from ..data.augment import AugmentOptions
+from ..data.batches import TrainBatch, TrainBatches
+from ..data.protocols import get_protocol
+from ..training.checkpoint import save_tensors
+from ..training.engine import Curve
+from ..training.pipeline import Batches, train_system
+from ..training.recipes import Optimisation
+from .evaluate import Scores, evaluate
+from .options import BOX_BASELINE, SamHqOptions, Stage
+from .sets import Sets, choose_sets
+
+PROBE_IMAGES = 6
+CACHE_MIB = 1024
+
+
+class SamHq:
+    """Box-prompted high-quality masks."""
+
+    name = "sam-hq"
+    summary = "high-quality masks from box prompts, under one SAM decoder and recipe"
+
+    def plan(self, options: SamHqOptions) -> list[Cell]:
+        """The rows that a run makes, in order. Draws the demo data where they are needed, for their fingerprint."""
+        return [cell for cells in _Run(options).cells().values() for cell in cells.values()]
+
+    def run(
+        self, options: SamHqOptions, *, store: Store, progress: Progress | None = None, resume: bool = True
+    ) -> Iterator[Row]:
+        """Train and evaluate; each row is stored as soon as it is made, and yielded.
+
+        A system that fails gives a row with status `failed` and the run goes on with the next one.
+
+        Args:
+            options: What to do.
+            store: Where rows go.
+            progress: Told what happens now.
+            resume: Take ok rows that are there already instead of making them again.
+        """
+        yield from _Run(options, progress).rows(store, resume)
+
+
+SUITE = SamHq()
+
+
+class _Run:
+    """One call of the suite: its data, opened once, and its options."""
+
+    def __init__(self, options: SamHqOptions, progress: Progress | None = None) -> None:
+        self.options = options
+        self.progress = progress
+        for backbone in options.backbones:
+            backbone_spec(backbone)
+            if options.weights is not None:
+                weights_path(system_name(backbone), options.weights)
+        self.protocol = get_protocol(options.protocol)
+        self.sets = choose_sets(options, drawing=lambda done, total: self.say(f"drawing demo data {done}/{total}"))
+        self.fingerprints = self.sets.fingerprints()
+        self.made = 0
+
+    def say(self, message: str) -> None:
+        if self.progress is not None:
+            self.progress(Event(self.made, self.total(), message))
+
+    def total(self) -> int:
+        stages = 1 if self.options.weights is not None or self.options.masks == () else 2
+        return 1 + stages * len(self.options.backbones)
+
+    def cells(self) -> dict[str, dict[Stage, Cell]]:
+        """Cells by backbone and stage, the baseline first."""
+        options = self.options
+        data = {
+            "data": self.sets.kind,
+            "datasets": [dataset.name for dataset in self.sets.evaluation],
+            "dataset_fingerprints": self.fingerprints,
+            "protocol": options.protocol,
+            "limit": options.limit,
+        }
+        cells: dict[str, dict[Stage, Cell]] = {
+            BOX_BASELINE: {"baseline": Cell(SamHq.name, BOX_BASELINE, {**data, "stage": "baseline"})}
+        }
+        for backbone in options.backbones:
+            shared = {**data, "frame": options.eval_frame, "kernels": options.kernels, "split": self.sets.split}
+            if options.weights is not None:
+                path = weights_path(system_name(backbone), options.weights)
+                weights = DEMO if options.weights == DEMO else _sha(path)[:16]
+                params = {**shared, "stage": "weights-only", "weights": weights, "weights_sha256": _sha(path)}
+                cells[backbone] = {"weights-only": Cell(SamHq.name, backbone, params)}
+                continue
+            recipe = options.recipe.to_dict()
+            trained = {
+                **shared,
+                "weights": "random" if options.teacher == "none" else f"from {self._teacher_label()}",
+                "teacher_sha256": self._teacher_sha(),
+                "train_fingerprints": self.sets.train_fingerprints(),
+                "recipe": options.recipe.name,
+                "recipe_sha": hashlib.sha256(canonical_json(recipe).encode()).hexdigest()[:12],
+                "seed": options.seed,
+            }
+            stages: tuple[Stage, ...] = ("before", "trained") if options.masks else ("trained",)
+            cells[backbone] = {stage: Cell(SamHq.name, backbone, {**trained, "stage": stage}) for stage in stages}
+        return cells
+
+    def rows(self, store: Store, resume: bool) -> Iterator[Row]:
+        for backbone, cells in self.cells().items():
+            found = {stage: store.done(cell) for stage, cell in cells.items()} if resume else {}
+            if found and all(found.values()):
+                for row in found.values():
+                    if row is not None:
+                        self.made += 1
+                        self.say(f"{backbone}: already measured, row {row.cell.key}")
+                        yield row
+                continue
+            last = list(cells)[-1]
+            try:
+                for row in self._measure(backbone, cells, store):
+                    self.made += 1
+                    yield row
+            except KeyboardInterrupt:
+                store.write(Row(cells[last], "interrupted", provenance=collect(self.options.device), error="interrupted"))
+                raise
+            except (LinBenchError, RuntimeError, MemoryError) as error:
+                if isinstance(error, LinBenchError) and error.exit_code != 1:
+                    raise
+                memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+                row = Row(
+                    cells[last], "oom" if memory else "failed", provenance=collect(self.options.device), error=_line(error)
+                )
+                store.write(row)
+                self.made += 1
+                yield row
+
+    def _measure(self, backbone: str, cells: dict[Stage, Cell], store: Store) -> Iterator[Row]:
+        options = self.options
+        if backbone == BOX_BASELINE:
+            yield self._scored(None, cells["baseline"], store)
+            return
+        if options.weights is not None:
+            self.say(f"{backbone}: loading weights")
+            system = self._system(backbone, weights=options.weights)
+            yield self._scored(system, cells["weights-only"], store)
+            return
+        yield from self._trained(backbone, cells, store)
+
+    def _trained(self, backbone: str, cells: dict[Stage, Cell], store: Store) -> Iterator[Row]:
+        options, recipe = self.options, self.options.recipe
+        cell = cells["trained"]
+        folder = options.cache / "train" / cell.key
+        torch.manual_seed(options.seed)
+        same = options.teacher != "none" and self._teacher_system() == system_name(backbone)
+        student = self._system(backbone, weights=options.teacher if same else None, fresh=not same)
+        teacher = self._teacher() if options.teacher != "none" and not same else None
+        before: list[Row] = []
+
+        def score_before() -> None:
+            if "before" in cells:
+                before.append(store.done(cells["before"]) or self._scored(student, cells["before"], store))
+                student.train()
+
+        self.say(f"{backbone}: training ({recipe.name} recipe, seed {options.seed})")
+        trained = train_system(
+            student,
+            recipe,
+            teacher=teacher,
+            distill_batches=self._batches(recipe.distill, augmented=recipe.augment_distill),
+            joint_batches=self._batches(recipe.joint, augmented=True),
+            folder=folder,
+            seed=options.seed,
+            device=options.device,
+            probe=lambda: self._probe(student),
+            after_distill=score_before,
+        )
+        yield from before
+        weights = folder / "weights.safetensors"
+        save_tensors(weights, student.state_dict(), {"system": system_name(backbone), "recipe": recipe.name})
+        extra = {
+            "recipe": recipe.to_dict(),
+            "precision": trained.precision,
+            "steps": {name: curve.steps for name, curve in trained.curves.items()},
+            "trained_weights_sha256": file_sha256(weights),
+        }
+        seconds = {f"{name}_seconds": curve.seconds for name, curve in trained.curves.items()}
+        metrics = {**seconds, "train_seconds": sum(seconds.values())}
+        yield self._scored(student, cell, store, extra=extra, metrics=metrics, samples=_curve_samples(trained.curves))
+        for name in trained.curves:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        self.say(f"{backbone}: trained weights in {weights}")
+
+    def _scored(
+        self,
+        system: System | None,
+        cell: Cell,
+        store: Store,
+        *,
+        extra: dict[str, Any] | None = None,
+        metrics: dict[str, float] | None = None,
+        samples: dict[str, list[Any]] | None = None,
+    ) -> Row:
+        """Evaluate on every set, store the row and draw the gallery."""
+        options = self.options
+        if system is not None:
+            system.eval()
+        scores: dict[str, Scores] = {}
+        started = time.monotonic()
+        for dataset in self.sets.evaluation:
+            seen = 0
+
+            def on_image(_: str, dataset_name: str = dataset.name, total: int = len(dataset)) -> None:
+                nonlocal seen
+                seen += 1
+                self.say(f"{cell.backbone}: {dataset_name} {seen}/{min(total, options.limit or total)}")
+
+            scores[dataset.name] = evaluate(
+                system,
+                dataset,
+                protocol=self.protocol,
+                frame=options.eval_frame,
+                device=options.device,
+                limit=options.limit,
+                max_bad=options.max_bad,
+                keep=0 if system is None else -(-options.gallery // len(self.sets.evaluation)),
+                on_image=on_image,
+            )
+        row = Row(
+            cell,
+            "ok",
+            metrics={**_metrics(scores), **_counts(system), "eval_seconds": time.monotonic() - started, **(metrics or {})},
+            samples={**_score_samples(scores), **(samples or {})},
+            provenance={**collect(options.device), "run": {**self._facts(cell, scores), **(extra or {})}},
+        )
+        store.write(row)
+        if system is not None and options.gallery:
+            _draw_gallery(store.root / "figures" / f"gallery-{folder_name(cell.backbone)}-{cell.params['stage']}.png", scores)
+        return row
+
+    def _facts(self, cell: Cell, scores: dict[str, Scores]) -> dict[str, Any]:
+        """What decides nothing but must be known: operator backends, unreadable images, the split."""
+        spec = None if cell.backbone == BOX_BASELINE else backbone_spec(cell.backbone)
+        operators = spec.operators if spec is not None else ()
+        return {
+            "kernels": {
+                name: resolve_backend(name, self.options.device, torch.float32, self.options.kernels) for name in operators
+            },
+            "bad_images": {name: found.bad for name, found in scores.items() if found.bad},
+            "empty_masks": {name: found.empty for name, found in scores.items() if found.empty},
+            "split": self.sets.split,
+            "threads": torch.get_num_threads(),
+            "eval_precision": "fp32",
+        }
+
+    def _probe(self, student: System) -> dict[str, float]:
+        """Quick scores on the first images of each set, at the evaluation's frame."""
+        found = [
+            evaluate(
+                student,
+                dataset,
+                protocol=self.protocol,
+                frame=self.options.eval_frame,
+                device=self.options.device,
+                limit=PROBE_IMAGES,
+                max_bad=PROBE_IMAGES,
+            )
+            for dataset in self.sets.evaluation
+        ]
+        iou = [value for scores in found for value in scores.iou]
+        biou = [value for scores in found for value in scores.biou]
+        return {"probe_miou": 100 * sum(iou) / len(iou), "probe_mbiou": 100 * sum(biou) / len(biou)}
+
+    def _system(self, backbone: str, *, weights: str | None, fresh: bool = False) -> System:
+        overrides: dict[str, Any] = {}
+        if backbone_spec(backbone).operators:
+            overrides["kernels"] = self.options.kernels
+        if fresh and self.options.recipe.layer_scale is not None and "layer_scale" in backbone_options(backbone):
+            overrides["layer_scale"] = self.options.recipe.layer_scale
+        return create_system(system_name(backbone), weights=weights, **overrides).to(self.options.device)
+
+    def _teacher_system(self) -> str:
+        return demo_systems()[0] if self.options.teacher == DEMO else self.options.teacher_system
+
+    def _teacher(self) -> System:
+        return create_system(self._teacher_system(), weights=self.options.teacher).to(self.options.device)
+
+    def _teacher_label(self) -> str:
+        return DEMO if self.options.teacher == DEMO else self._teacher_sha()[:12]
+
+    def _teacher_sha(self) -> str:
+        if self.options.teacher == "none":
+            return ""
+        return _sha(weights_path(self._teacher_system(), self.options.teacher))
+
+    def _batches(self, stage: Optimisation, *, augmented: bool) -> Batches:
+        options, recipe = self.options, self.options.recipe
+        plain = AugmentOptions(flip=0.0, scale=(1.0, 1.0), colour=0.0, max_instances=recipe.instances, min_area=1)
+        drawn = AugmentOptions(
+            flip=recipe.augmentation.flip,
+            scale=recipe.augmentation.resize,
+            colour=recipe.augmentation.colour,
+            max_instances=recipe.instances,
+            min_area=recipe.augmentation.min_area,
+        )
+
+        def batches(step: int, rank: int = 0, world_size: int = 1) -> DataLoader[TrainBatch]:
+            stream = TrainBatches(
+                self.sets.train,
+                frame=recipe.frame,
+                batch_size=max(1, stage.images // world_size),
+                steps=stage.steps,
+                seed=options.seed,
+                repeats=self.sets.repeats,
+                options=drawn if augmented else plain,
+                start_step=step,
+                rank=rank,
+                world_size=world_size,
+                cache_mib=CACHE_MIB,
+            )
+            return DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
+
+        return batches
+
+
+def system_name(backbone: str) -> str:
+    """The system of a backbone under the common decoder: RWKV-SAM's own has the backbone's name."""
+    return backbone if backbone in {"rwkvsam-t", "rwkvsam-s", "rwkvsam-b"} else f"{backbone}+sam"
+
+
+def _sha(path: Path) -> str:
+    if not path.is_file():
+        from ...backbones.weights import read_checkpoint
+
+        read_checkpoint(path)  # its error says what is missing
+    return file_sha256(path)
+
+
+def _metrics(scores: dict[str, Scores]) -> dict[str, float]:
+    metrics = {f"{name}/{key}": value for name, found in scores.items() for key, value in found.summary().items()}
+    iou = [value for found in scores.values() for value in found.iou]
+    biou = [value for found in scores.values() for value in found.biou]
+    metrics |= {"miou": 100 * sum(iou) / len(iou), "mbiou": 100 * sum(biou) / len(biou), "n": len(iou)}
+    network = sum(found.seconds for found in scores.values())
+    return {**metrics, "network_seconds": network}
+
+
+def _counts(system: System | None) -> dict[str, float]:
+    if system is None:
+        return {}
+    return {
+        "params_backbone": sum(p.numel() for p in system.backbone.parameters()),
+        "params_total": sum(p.numel() for p in system.parameters()),
+    }
+
+
+def _score_samples(scores: dict[str, Scores]) -> dict[str, list[Any]]:
+    samples: dict[str, list[Any]] = {}
+    for name, found in scores.items():
+        samples[f"{name}/names"] = list(found.names)
+        samples[f"{name}/iou"] = [round(value, 6) for value in found.iou]
+        samples[f"{name}/biou"] = [round(value, 6) for value in found.biou]
+    return samples
+
+
+def _curve_samples(curves: dict[str, Curve]) -> dict[str, list[Any]]:
+    """Learning curves, one step axis a loss: `curve/joint bce`, `curve/joint bce_step`, ..."""
+    samples: dict[str, list[Any]] = {}
+    for stage, curve in curves.items():
+        names = {key for point in curve.points for key in point} - {"step", "seconds", "lr"}
+        for name in sorted(names):
+            points = [point for point in curve.points if name in point]
+            label = name if name.startswith("probe") else f"{stage} {name}"
+            samples[f"curve/{label}"] = [round(point[name], 5) for point in points]
+            samples[f"curve/{label}_step"] = [point["step"] for point in points]
+    return samples
+
+
+def _draw_gallery(path: Path, scores: dict[str, Scores]) -> None:
+    items = [
+        GalleryItem(
+            found.image, found.box, found.mask, found.truth, f"{dataset} {name}: IoU {found.iou:.2f}, boundary IoU {found.biou:.2f}"
+        )
+        for dataset, one in scores.items()
+        for name, found in one.kept
+    ]
+    if items:
+        gallery(items, path)
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+

@@ -1,0 +1,134 @@
+"""Training checkpoints: a folder that exists whole or not at all, tensors in safetensors, the rest in JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ...errors import StoreError, WeightsError
+
+PREFIX = "step-"
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file atomically, on the disk when this returns.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, dict(metadata or {}))
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {path}: {error}; free space or choose another folder") from error
+
+
+class Checkpointer:
+    """Saves and restores the state of a training stage in one folder.
+
+    Args:
+        folder: One sub-folder per checkpoint, `step-<n>`; older ones are removed.
+        keep: Newest checkpoints kept.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 1) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def save(self, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, extra: Mapping[str, Any]) -> None:
+        """Save after `step` finished steps; a kill at any moment leaves the last whole checkpoint in place.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        temporary = self.folder / f".{PREFIX}{step}.{os.getpid()}.tmp"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            save_tensors(temporary / "model.safetensors", module.state_dict())
+            tensors, scalars = _optimizer_state(optimizer)
+            save_tensors(temporary / "optimizer.safetensors", tensors)
+            state = {"step": step, "optimizer": scalars, "extra": dict(extra)}
+            (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+            _sync(temporary / "state.json")
+            target = self.folder / f"{PREFIX}{step}"
+            shutil.rmtree(target, ignore_errors=True)
+            temporary.rename(target)
+            _sync(self.folder)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise StoreError(f"cannot write a checkpoint below {self.folder}: {error}; free space or choose another LINBENCH_CACHE") from error
+        for old in self._steps()[: -self.keep]:
+            shutil.rmtree(self.folder / f"{PREFIX}{old}", ignore_errors=True)
+
+    def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Any]] | None:
+        """Load the newest checkpoint into `module` and `optimizer`.
+
+        Returns:
+            The finished steps and what was saved beside, or None where there is no checkpoint.
+
+        Raises:
+            WeightsError: A checkpoint is there but damaged or of another model.
+        """
+        steps = self._steps()
+        if not steps:
+            return None
+        folder = self.folder / f"{PREFIX}{steps[-1]}"
+        try:
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            module.load_state_dict(load_file(folder / "model.safetensors"))
+            _load_optimizer(optimizer, load_file(folder / "optimizer.safetensors"), state["optimizer"])
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise WeightsError(f"cannot resume from {folder}: {error}; delete that folder to start again") from error
+        return int(state["step"]), dict(state["extra"])
+
+    def _steps(self) -> list[int]:
+        names = [p.name.removeprefix(PREFIX) for p in self.folder.glob(f"{PREFIX}*")]
+        return sorted(int(name) for name in names if name.isdigit())
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    state = optimizer.state_dict()
+    tensors = {
+        f"{index}.{name}": value
+        for index, values in state["state"].items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+    scalars = {
+        f"{index}.{name}": value
+        for index, values in state["state"].items()
+        for name, value in values.items()
+        if not isinstance(value, Tensor)
+    }
+    return tensors, scalars
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in [*tensors.items(), *scalars.items()]:
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
