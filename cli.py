@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -34,22 +34,25 @@ data_app = typer.Typer(no_args_is_help=True, help="Draw the demo data; check dat
 app.add_typer(data_app, name="data")
 
 Backbones = Annotated[
-    list[str], typer.Option("--backbone", "-b", help="Backbone; repeat the option or separate with commas. `bench list backbones`.")
+    list[str],
+    typer.Option("--backbone", "-b", help="Backbone, repeatable or comma separated; `bench list backbones`."),
 ]
 Results = Annotated[
-    Optional[Path], typer.Option("--results", envvar="LINBENCH_RESULTS", help="Results folder (default: results).")
+    Path | None, typer.Option("--results", envvar="LINBENCH_RESULTS", help="Results folder (default: results).")
 ]
 Cache = Annotated[
-    Optional[Path], typer.Option("--cache", envvar="LINBENCH_CACHE", help="Cache folder (default: ~/.cache/linbench).")
+    Path | None, typer.Option("--cache", envvar="LINBENCH_CACHE", help="Cache folder (default: ~/.cache/linbench).")
 ]
 Data = Annotated[
-    Optional[Path], typer.Option("--data", envvar="LINBENCH_DATA", help="Root of the real data sets (default: demo data).")
+    Path | None, typer.Option("--data", envvar="LINBENCH_DATA", help="Root of the real data sets (default: demo data).")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be measured, and what is there already.")]
 Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Take finished rows instead of measuring again.")]
-Threads = Annotated[Optional[int], typer.Option("--threads", min=1, help="CPU threads (default: all cores).")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores).")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:0.")]
+FAILURES = ("failed", "crash", "timeout", "wrong")
+INTERRUPTED = 130
 
 
 @app.callback(invoke_without_command=True)
@@ -65,35 +68,40 @@ def _version(
     epilog="**Examples**\n\n"
     "`bench run sam-hq --backbone rwkvsam-t --weights demo`   evaluate the demo weights\n\n"
     "`bench run sam-hq --backbone rwkvsam-s,vit-s --seed 1`   train two systems by the demo recipe\n\n"
-    "`bench run sam-hq -b rwkvsam-s --masks HORSE=photos/horse`   your own photographs (im/ + gt/ or images/ + masks/)\n\n"
+    "`bench run sam-hq -b rwkvsam-s --masks HORSE=photos/horse`   your own photographs\n\n"
     "`bench run sam-hq -b rwkvsam-s --data /datasets --recipe paper`   the paper's recipe on the real sets"
 )
 def run(
     suite: Annotated[str, typer.Argument(help="Suite; `bench list suites`.")],
     backbone: Backbones,
     weights: Annotated[
-        Optional[str], typer.Option(help="Evaluate these weights instead of training: `demo`, or a checkpoint's path.")
+        str | None, typer.Option(help="Evaluate these weights instead of training: `demo`, or a checkpoint's path.")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="`demo`, `paper`, another name, or a TOML file.")] = "demo",
+    recipe: Annotated[str, typer.Option(help="`demo`, `paper`, or a TOML file; `bench list recipes`.")] = "demo",
     set_: Annotated[
-        Optional[list[str]], typer.Option("--set", help="Change a value of the recipe, for example joint.lr=1e-4; repeatable.")
+        list[str] | None,
+        typer.Option("--set", help="Change a value of the recipe, for example joint.lr=1e-4."),
     ] = None,
     teacher: Annotated[
-        str, typer.Option(help="Where training starts: `demo` (distill from the demo weights), `none` (scratch) or a checkpoint's path.")
+        str,
+        typer.Option(help="Where training starts: the `demo` weights, `none` (scratch) or a checkpoint's path."),
     ] = "demo",
     teacher_system: Annotated[str, typer.Option(help="System of a teacher that is given as a path.")] = "rwkvsam-t",
     seed: Annotated[int, typer.Option(help="Seed of initialisation, sampling and losses.")] = 0,
-    protocol: Annotated[str, typer.Option(help="`rwkvsam` or `hqsam`: geometry, box source and upsampling.")] = "rwkvsam",
-    frame: Annotated[Optional[int], typer.Option(help="Side of the square input in evaluation (default: the recipe's).")] = None,
+    protocol: Annotated[
+        str, typer.Option(help="`rwkvsam` or `hqsam`: geometry, box source and upsampling.")
+    ] = "rwkvsam",
+    frame: Annotated[int | None, typer.Option(help="Side of the evaluated input (default: the recipe's).")] = None,
     masks: Annotated[
-        Optional[list[str]], typer.Option(metavar="NAME=FOLDER", help="Evaluate on a folder of yours; split by name for training.")
+        list[str] | None,
+        typer.Option(metavar="NAME=FOLDER", help="Evaluate on your own folder: im/ + gt/ or images/ + masks/."),
     ] = None,
     train_masks: Annotated[
-        Optional[list[str]], typer.Option(metavar="NAME=FOLDER", help="Train on these instead of a split of --masks.")
+        list[str] | None, typer.Option(metavar="NAME=FOLDER", help="Train on these instead of a split of --masks.")
     ] = None,
     datasets: Annotated[str, typer.Option(help="Registered evaluation sets, comma separated.")] = "dis-vd,coift,hrsod",
-    limit: Annotated[Optional[int], typer.Option(help="Evaluate only the first images of each set.")] = None,
-    max_bad: Annotated[int, typer.Option(min=0, help="Unreadable images to tolerate; they are listed and left out.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Evaluate only the first images of each set.")] = None,
+    max_bad: Annotated[int, typer.Option(min=0, help="Unreadable images to tolerate and leave out.")] = 0,
     kernels: Annotated[str, typer.Option(help="Operator backend; `bench list kernels`.")] = "auto",
     device: Device = "cpu",
     threads: Threads = None,
@@ -153,7 +161,7 @@ def run(
 def latency(
     backbone: Backbones,
     res: Annotated[str, typer.Option(help="Image sides: A..B (step 256), A..B:STEP, or a comma list.")] = "1024",
-    attention: Annotated[str, typer.Option(help="For softmax backbones: sdpa, eager or both, comma separated.")] = "sdpa",
+    attention: Annotated[str, typer.Option(help="For softmax backbones: sdpa, eager or both.")] = "sdpa",
     batch: Annotated[int, typer.Option(help="Images in one forward pass.")] = 1,
     dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     rounds: Annotated[int, typer.Option(help="Rounds of interleaved blocks.")] = 6,
@@ -189,7 +197,7 @@ def latency(
             _print_plan(SUITE.plan(options), store, resume, as_json)
             return
         store.check_writable()
-        rows = list(SUITE.run(options, store=store, progress=ticker, resume=resume))
+        rows = list(SUITE.run(SUITE.plan(options), store=store, progress=ticker, resume=resume, timing=options.timing))
     _finish(rows, store, as_json)
 
 
@@ -205,7 +213,7 @@ def report(results: Results = None, as_json: AsJson = False) -> None:
     elif paths:
         print("\n".join(map(str, paths)))
     else:
-        raise UsageError(f"no rows under {store.root}/runs; measure first, for example `bench run sam-hq -b rwkvsam-t --weights demo`")
+        raise UsageError(f"no rows under {store.root}/runs; measure first, for example `bench latency -b vit-t`")
 
 
 @app.command("list", epilog="**Examples**\n\n`bench list backbones`\n\n`bench list kernels --json`")
@@ -221,15 +229,15 @@ def list_(
 
 @data_app.command("demo", epilog="**Example**\n\n`bench data demo --train-images 4000`")
 def data_demo(
-    root: Annotated[Optional[Path], typer.Argument(help="Folder to fill (default: in the cache).")] = None,
+    root: Annotated[Path | None, typer.Argument(help="Folder to fill (default: in the cache).")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every drawing.")] = 0,
-    train_images: Annotated[Optional[int], typer.Option(help="Training images (default: 600).")] = None,
-    workers: Annotated[Optional[int], typer.Option(help="Processes (default: one a core).")] = None,
+    train_images: Annotated[int | None, typer.Option(help="Training images (default: 600).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes (default: one a core).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw the demo data: procedural scenes with exact masks, in the real data sets' layouts."""
-    from .suites.data.demo.build import build_demo
     from .suites.base import Event
+    from .suites.data.demo.build import build_demo
 
     with _Ticker() as ticker:
         path = build_demo(
@@ -291,9 +299,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             print(row_json, file=sys.stderr)
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; finished rows are kept, the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        # typer turns Ctrl-C into this exit code and says nothing.
+        if stop.code == INTERRUPTED:
+            print("interrupted; finished rows are kept, the same command goes on from here", file=sys.stderr)
+        raise
     except BrokenPipeError:
         sys.exit(0)
     sys.exit(0)
@@ -338,7 +348,9 @@ def _folders(option: str, texts: Iterable[str] | None) -> tuple[tuple[str, Path]
     for text in texts or ():
         name, found, path = text.partition("=")
         if not found or not name or not path:
-            raise UsageError(f"{option} '{text}' cannot be read; expected NAME=FOLDER, for example {option} HORSE=photos/horse")
+            raise UsageError(
+                f"{option} '{text}' cannot be read; expected NAME=FOLDER, for example {option} HORSE=photos/horse"
+            )
         folders.append((name, Path(path).expanduser()))
     if len({name for name, _ in folders}) < len(folders):
         raise UsageError(f"{option} names a folder twice; give each a name of its own")
@@ -369,13 +381,22 @@ def _finish(rows: Sequence[Row], store: Store, as_json: bool) -> None:
     else:
         print(to_markdown(tables_of(rows)))
     paths = write_report(store, store.root)
-    for row in rows:
-        if row.status not in ("ok", "unstable"):
-            print(f"{row.status}: {row.cell.backbone}: {row.error}", file=sys.stderr)
+    for (status, error), names in _troubles(rows).items():
+        print(f"{'error' if status in FAILURES else status}: {', '.join(names)}: {error}", file=sys.stderr)
     if not as_json:
         print(f"{len(rows)} rows in {store.root / 'runs'}; {len(paths)} tables and figures in {store.root}")
-    if any(row.status in ("failed", "crash", "timeout", "wrong") for row in rows):
+    if any(row.status in FAILURES for row in rows):
         raise typer.Exit(1)
+
+
+def _troubles(rows: Sequence[Row]) -> dict[tuple[str, str | None], list[str]]:
+    """Backbones whose rows are not ok, by status and error, so that one fault is told once."""
+    troubles: dict[tuple[str, str | None], list[str]] = {}
+    for row in rows:
+        if row.status not in ("ok", "unstable"):
+            names = troubles.setdefault((row.status, row.error), [])
+            names += [row.cell.backbone] * (row.cell.backbone not in names)
+    return troubles
 
 
 def _print_plan(cells: Sequence[Cell], store: Store, resume: bool, as_json: bool) -> None:
@@ -383,7 +404,11 @@ def _print_plan(cells: Sequence[Cell], store: Store, resume: bool, as_json: bool
         {
             "suite": cell.suite,
             "backbone": cell.backbone,
-            **{key: value for key, value in cell.params.items() if isinstance(value, (int, str)) and len(str(value)) < 24},
+            **{
+                key: value
+                for key, value in cell.params.items()
+                if isinstance(value, (int, str)) and len(str(value)) < 24
+            },
             "key": cell.key,
             "state": "done" if resume and store.done(cell) else "to do",
         }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import WeightsError
+from .base import Backbone
 from .position import resize_position_embedding, square_grid
 
 WRAPPERS = ("_orig_mod.", "module.", "model.")
@@ -32,8 +34,8 @@ def load_official(module: nn.Module, state_dict: Mapping[str, Tensor], *, strict
         WeightsError: Keys are missing, unexpected or of other shapes; the first ten of each are named.
     """
     state = strip_prefixes(state_dict, WRAPPERS)
-    convert = getattr(module, "convert_official", None)
-    state = convert(state) if convert is not None else _backbone_part(state, module)
+    convert = None if isinstance(module, Backbone) else getattr(module, "convert_official", None)
+    state = convert(state) if convert is not None else backbone_state(module, state)
     own = module.state_dict()
     state = {key: _fit_position(value, own.get(key), key) for key, value in state.items()}
     misshaped = [
@@ -46,7 +48,9 @@ def load_official(module: nn.Module, state_dict: Mapping[str, Tensor], *, strict
     if misshaped or (strict and (missing or unexpected)):
         faults = (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
         text = "; ".join(f"{len(keys)} {what}: {_some(keys)}" for what, keys in faults if keys)
-        raise WeightsError(f"these weights are not of this {type(module).__name__} ({text}); check the model's name and size")
+        raise WeightsError(
+            f"these weights are not of this {type(module).__name__} ({text}); check the model's name and size"
+        )
     if not any(key in own for key in state):
         raise WeightsError(f"none of the {len(state)} tensors belongs to this {type(module).__name__}")
     module.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
@@ -65,15 +69,26 @@ def strip_prefixes(state_dict: Mapping[str, Tensor], prefixes: Iterable[str]) ->
     return state
 
 
-def _backbone_part(state: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    own = module.state_dict()
+def backbone_state(backbone: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint that are a backbone's, by the backbone's own names as far as they are known.
+
+    Args:
+        backbone: A backbone; where it has a method `convert_official(state)`, that one names the tensors.
+        state: Tensors by official name, wrapper prefixes taken off.
+    """
+    part = dict(state)
     for prefix in BACKBONE_PREFIXES:
-        part = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-        if part:
-            state = part
+        found = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+        if found:
+            part = found
             break
+    convert = getattr(backbone, "convert_official", None)
+    if convert is not None:
+        converted: dict[str, Tensor] = convert(part)
+        return converted
+    own = backbone.state_dict()
     heads = ("head.", *CLASSIFIER_HEADS)
-    return {key: value for key, value in state.items() if key in own or not key.startswith(heads)}
+    return {key: value for key, value in part.items() if key in own or not key.startswith(heads)}
 
 
 def _fit_position(value: Tensor, own: Tensor | None, key: str) -> Tensor:
@@ -83,14 +98,15 @@ def _fit_position(value: Tensor, own: Tensor | None, key: str) -> Tensor:
     if value.shape[-1] != own.shape[-1]:
         return value
     extra = _leading_tokens(own.shape[1])
-    if _leading_tokens(value.shape[1]) != extra:
+    if extra is None or _leading_tokens(value.shape[1]) != extra:
         return value
     grid = square_grid(own.shape[1] - extra)
     return torch.cat([value[:, :extra], resize_position_embedding(value[:, extra:], grid)], dim=1)
 
 
-def _leading_tokens(tokens: int) -> int:
-    return 0 if int(tokens**0.5) ** 2 == tokens else 1
+def _leading_tokens(tokens: int) -> int | None:
+    """Class tokens in front of a square grid: 0 or 1; None where neither leaves a square."""
+    return next((extra for extra in (0, 1) if math.isqrt(tokens - extra) ** 2 == tokens - extra), None)
 
 
 def _some(keys: list[str]) -> str:

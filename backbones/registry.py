@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
@@ -59,7 +59,23 @@ _SPECS = (
     _vit("vit-s", 21665664, dim=384, heads=6),
     _vit("vit-b", 85798656, dim=768, heads=12),
 )
-SPECS: Mapping[str, BackboneSpec] = {spec.name: spec for spec in _SPECS}
+
+
+def collect_specs(specs: Iterable[BackboneSpec]) -> dict[str, BackboneSpec]:
+    """Specs by name.
+
+    Raises:
+        ValueError: Two specs have one name; both builders are named.
+    """
+    found: dict[str, BackboneSpec] = {}
+    for spec in specs:
+        if spec.name in found:
+            raise ValueError(f"two backbones are called '{spec.name}': {found[spec.name].builder} and {spec.builder}")
+        found[spec.name] = spec
+    return found
+
+
+SPECS: Mapping[str, BackboneSpec] = collect_specs(_SPECS)
 
 
 def list_backbones(pattern: str = "*") -> list[str]:
@@ -87,7 +103,9 @@ def backbone_spec(name: str) -> BackboneSpec:
         return SPECS[name]
     close = difflib.get_close_matches(name, [*SPECS], n=3, cutoff=0.5)
     hint = f" Did you mean {', '.join(close)}?" if close else ""
-    raise UsageError(f"unknown backbone '{name}'.{hint} `bench list backbones` shows all; timm models are 'timm:<name>'.")
+    raise UsageError(
+        f"unknown backbone '{name}'.{hint} `bench list backbones` shows all; timm models are 'timm:<name>'."
+    )
 
 
 def backbone_options(name: str) -> frozenset[str]:
@@ -121,7 +139,9 @@ def create_backbone(name: str, *, weights: str | None = None, kernels: str = "au
     if spec.operators:
         kwargs["kernels"] = kernels
     elif kernels != "auto":
-        raise UsageError(f"'{name}' calls none of LinBench's operators, so kernels='{kernels}' cannot apply; leave it out")
+        raise UsageError(
+            f"'{name}' calls none of LinBench's operators, so kernels='{kernels}' cannot apply; leave it out"
+        )
     try:
         backbone: Backbone = _builder(spec)(**kwargs)
     except TypeError as error:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from ..kernels import bi_wkv, q_shift_mix
@@ -112,6 +112,20 @@ class RwkvBlock(nn.Module):
         return x + self.drop_path(self.layer_scale_2 * self.mlp(self.norm2(x), grid))
 
 
+class MapBlocks(nn.ModuleList):
+    """RWKV blocks that work on a feature map; where there are none, the map stays as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C, H, W] -> [B, C, H, W]`."""
+        if not len(self):
+            return x
+        grid = (x.shape[2], x.shape[3])
+        tokens = _to_tokens(x)
+        for block in self:
+            tokens = block(tokens, grid)
+        return _to_map(tokens, grid)
+
+
 class Stem(nn.Module):
     """Two 3x3 convolutions with LayerNorm and GELU between; stride 2."""
 
@@ -152,7 +166,7 @@ class RwkvSam(Backbone):
         layer_scale: Initial value of the residual scales.
         final_stage: Add the MBConv block of stride 2 that the ADE20K models have; a fourth map at stride 32.
         position_grid: Side of a learned position-embedding grid, or None for none (as the published models).
-        middle: Also return the un-normalised map after the eighth block of stage 3, before the last map, as the original does.
+        middle: Also return the un-normalised map after the eighth block of stage 3, as the original does.
         convention: How WKV weighs distance: `paper` is Equation 4, `cuda` what the original CUDA kernel computes.
         kernels: Backend of the operators.
     """
@@ -189,14 +203,14 @@ class RwkvSam(Backbone):
 
         self.stem = Stem(stem)
         self.conv_stages = nn.ModuleList(
-            nn.ModuleList(MBConv(c_in if i == 0 else c_out, c_out, stride=2 if i == 0 else 1) for i in range(blocks))
+            nn.Sequential(*(MBConv(c_in if i == 0 else c_out, c_out, stride=2 if i == 0 else 1) for i in range(blocks)))
             for c_in, c_out, blocks in ((stem, stem, 2), (stem, mid, 4))
         )
         first, second = early_blocks
         self.early_layers = nn.ModuleList(
             [
-                nn.ModuleList(block(i, stem) for i in range(first)),
-                nn.ModuleList(block(first + i, mid) for i in range(second)),
+                MapBlocks(block(i, stem) for i in range(first)),
+                MapBlocks(block(first + i, mid) for i in range(second)),
             ]
         )
         self.conv_final_pool = Downsample(mid, dim)
@@ -225,10 +239,7 @@ class RwkvSam(Backbone):
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         maps: list[Tensor] = []
         for blocks, early in zip(self.conv_stages, self.early_layers, strict=True):
-            for mbconv in blocks:
-                x = mbconv(x)
-            if len(early):
-                x = _run_blocks(early, x)
+            x = early(blocks(x))
             maps.append(x)
         x = self.conv_final_pool(x)
         grid = (x.shape[2], x.shape[3])
@@ -243,14 +254,6 @@ class RwkvSam(Backbone):
         if self.final_layer is not None:
             maps.append(self.final_layer(maps[-1]))
         return Features(tuple(maps), maps[-1].mean(dim=(2, 3)))
-
-
-def _run_blocks(blocks: nn.ModuleList, x: Tensor) -> Tensor:
-    grid = (x.shape[2], x.shape[3])
-    tokens = _to_tokens(x)
-    for block in blocks:
-        tokens = block(tokens, grid)
-    return _to_map(tokens, grid)
 
 
 def _to_tokens(x: Tensor) -> Tensor:

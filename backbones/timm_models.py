@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import timm
@@ -11,6 +13,8 @@ from torch import Tensor
 
 from ..errors import UsageError
 from .base import Backbone, FeatureInfo, Features
+
+LEFT_OUT = ("head.", "fc.", "classifier.", "norm.", "fc_norm.")
 
 
 class TimmBackbone(Backbone):
@@ -34,15 +38,14 @@ class TimmBackbone(Backbone):
         if "dynamic_img_size" not in options and _accepts_dynamic_size(model):
             options["dynamic_img_size"] = True
         try:
-            self.model = timm.create_model(model, pretrained=pretrained, features_only=True, **options)
+            net: Any = timm.create_model(model, pretrained=pretrained, features_only=True, **options)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise UsageError(f"timm model '{model}' does not give feature maps: {error}") from error
-        infos = self.model.feature_info.get_dicts()
+        self.model = net
+        infos = net.feature_info.get_dicts()
         last = {int(info["reduction"]): index for index, info in enumerate(infos)}
         self.keep = tuple(sorted(last.values()))
-        self.feature_info = tuple(
-            FeatureInfo(int(infos[i]["num_chs"]), int(infos[i]["reduction"])) for i in self.keep
-        )
+        self.feature_info = tuple(FeatureInfo(int(infos[i]["num_chs"]), int(infos[i]["reduction"])) for i in self.keep)
         self.pooled_channels = self.feature_info[-1].channels
         self.image_multiple = max(info.stride for info in self.feature_info)
 
@@ -57,8 +60,22 @@ class TimmBackbone(Backbone):
             maps.append(x if x.shape[1] == info.channels else x.permute(0, 3, 1, 2))
         return Features(tuple(maps), maps[-1].mean(dim=(2, 3)))
 
+    def convert_official(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Bring timm's own names to those under `features_only`, and leave the head and the norm before it out."""
+        own = {_plain(key): key for key in self.state_dict()}
+        return {
+            own.get(_plain(key), key): value
+            for key, value in state.items()
+            if _plain(key) in own or not key.startswith(LEFT_OUT)
+        }
+
 
 def _accepts_dynamic_size(model: str) -> bool:
     entry = inspect.unwrap(timm.model_entrypoint(model))
     module = inspect.getmodule(entry)
     return getattr(module, "VisionTransformer", None) is not None
+
+
+def _plain(key: str) -> str:
+    # features_only wraps some models once more and flattens others: `stages.0.` becomes `stages_0.`.
+    return re.sub(r"^(model\.)+", "", key).replace("_", ".")

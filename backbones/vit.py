@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from .base import Backbone, FeatureInfo, Features
@@ -93,7 +93,7 @@ class Vit(Backbone):
         depth: Blocks.
         patch: Patch size in pixels.
         position_grid: Side of the learned position-embedding grid; resized (bicubic) to the image's grid.
-        attention: `sdpa` uses PyTorch's fused attention; `eager` writes softmax(QK^T)V out, as EfficientSAM's code does.
+        attention: `sdpa` uses PyTorch's fused attention; `eager` writes softmax(QK^T)V out, as EfficientSAM does.
         drop_path: Stochastic depth of the last block, growing linearly from 0.
     """
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..backbones import create_backbone
 from ..backbones.base import Backbone
-from ..backbones.official import CLASSIFIER_HEADS, load_official
+from ..backbones.official import CLASSIFIER_HEADS, backbone_state, load_official
 from ..backbones.weights import read_checkpoint
 
 
@@ -32,13 +32,13 @@ class Classifier(nn.Module):
         return self.head(self.backbone(images).pooled)
 
     def convert_official(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Bring official classification layouts (`backbone.` prefixed or bare; `head`, `head.fc`, `fc`) to our names."""
-        out = {}
+        """Bring official layouts (`backbone.` prefixed or bare; `head`, `head.fc`, `fc`, `classifier`) to our names."""
+        head: dict[str, Tensor] = {}
+        body: dict[str, Tensor] = {}
         for key, value in state.items():
             name = next((new + key[len(old) :] for old, new in CLASSIFIER_HEADS.items() if key.startswith(old)), key)
-            known = name.startswith(("backbone.", "head."))
-            out[name if known else f"backbone.{name}"] = value
-        return out
+            (head if name in {"head.weight", "head.bias"} else body)[name] = value
+        return {**{f"backbone.{key}": value for key, value in backbone_state(self.backbone, body).items()}, **head}
 
 
 def create_classifier(

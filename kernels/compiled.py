@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -26,14 +26,15 @@ _PACKAGE = Path(__file__).parent
 @contextmanager
 def _cache_folder() -> Iterator[None]:
     """Points numba at `LINBENCH_CACHE` while a function is decorated, where the package folder is read-only."""
-    previous = numba.config.CACHE_DIR
+    config: Any = numba.config
+    previous = config.CACHE_DIR
     fallback = os.environ.get("LINBENCH_CACHE")
     if fallback and not previous and not os.access(_PACKAGE, os.W_OK):
-        numba.config.CACHE_DIR = str(Path(fallback).expanduser() / "numba")
+        config.CACHE_DIR = str(Path(fallback).expanduser() / "numba")
     try:
         yield
     finally:
-        numba.config.CACHE_DIR = previous
+        config.CACHE_DIR = previous
 
 
 class _DistinctArrays(Compiler):
@@ -43,7 +44,7 @@ class _DistinctArrays(Compiler):
         self, typingctx: Any, targetctx: Any, library: Any, args: Any, return_type: Any, flags: Any, locals: Any
     ) -> None:
         flags.noalias = True
-        super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
+        super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)  # type: ignore[no-untyped-call]
 
 
 def kernel(function: F) -> F:
@@ -53,26 +54,24 @@ def kernel(function: F) -> F:
     numba keys its cache by the decorated function's own file; edits of this file need `__pycache__/*.nb?` removed.
     """
     with _cache_folder():
-        compiled: F = numba.njit(
+        decorate = numba.njit(
             cache=True,
             nogil=True,
             error_model="numpy",
             fastmath={"contract"},
             boundscheck=False,
             pipeline_class=_DistinctArrays,
-        )(function)
-    return compiled
+        )
+        return cast(F, decorate(function))
 
 
 def inlined(function: F) -> F:
     """Compiles a scalar helper that LLVM inlines into the kernels, where it is vectorised."""
-    compiled: F = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})(function)
-    return compiled
+    return cast(F, numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})(function))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _power_of_two(typing_context: Any, magic: Any) -> Any:
-    """2**n from a float32 whose lowest mantissa bits hold n (that is, n + 1.5 * 2**23)."""
+def _power_of_two_code(typing_context: Any, magic: Any) -> Any:
+    """The power 2**n from a float32 whose lowest mantissa bits hold n (that is, n + 1.5 * 2**23)."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         word = ir.IntType(32)
@@ -83,30 +82,32 @@ def _power_of_two(typing_context: Any, magic: Any) -> Any:
     return types.float32(types.float32), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _exponent(typing_context: Any, value: Any) -> Any:
-    """Integer e, as float32, with value = m * 2**e and m in [0.75, 1.5)."""
+def _exponent_code(typing_context: Any, value: Any) -> Any:
+    """Integer e, as float32, with value = m * 2**e and m in [0.707, 1.414)."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         word = ir.IntType(32)
-        bits = builder.sub(builder.bitcast(args[0], word), word(0x3F400000))
+        bits = builder.sub(builder.bitcast(args[0], word), word(0x3F3504F3))
         return builder.sitofp(builder.ashr(bits, word(23)), ir.FloatType())
 
     return types.float32(types.float32), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _mantissa(typing_context: Any, value: Any) -> Any:
-    """m in [0.75, 1.5) with value = m * 2**e."""
+def _mantissa_code(typing_context: Any, value: Any) -> Any:
+    """The m in [0.707, 1.414) with value = m * 2**e."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         word = ir.IntType(32)
         bits = builder.bitcast(args[0], word)
-        exponent = builder.and_(builder.sub(bits, word(0x3F400000)), word(0xFF800000))
+        exponent = builder.and_(builder.sub(bits, word(0x3F3504F3)), word(0xFF800000))
         return builder.bitcast(builder.sub(bits, exponent), ir.FloatType())
 
     return types.float32(types.float32), generate
 
+
+_power_of_two: Any = intrinsic(_power_of_two_code)
+_exponent: Any = intrinsic(_exponent_code)
+_mantissa: Any = intrinsic(_mantissa_code)
 
 _LOG2_E = np.float32(1.44269504)
 _MAGIC = np.float32(12582912.0)
@@ -140,7 +141,7 @@ _HALF = np.float32(0.5)
 
 @inlined
 def log32(x: Any) -> Any:
-    """ln x in float32 for normal x > 0 (Cephes' polynomial around 1)."""
+    """Natural logarithm in float32 for normal x > 0 (Cephes' polynomial around 1)."""
     e = _exponent(x)
     r = _mantissa(x) - _ONE
     square = r * r

@@ -26,7 +26,7 @@ def _pool(helpers: int) -> ThreadPoolExecutor:
 
 
 def parallel_for(function: Callable[..., None], count: int, *args: Any, grain: int = 1) -> None:
-    """Calls `function(first, last, *args)` over consecutive pieces of `range(count)`, on `torch.get_num_threads()` threads.
+    """Calls `function(first, last, *args)` over pieces of `range(count)`, on `torch.get_num_threads()` threads.
 
     Args:
         function: A compiled kernel; pieces must not depend on one another.

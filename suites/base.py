@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from ..results.schema import Cell, Row
 from ..results.store import Store
 
-OptionsT = TypeVar("OptionsT", contravariant=True)
+OptionsT_contra = TypeVar("OptionsT_contra", contravariant=True)
 
 
 class Event(NamedTuple):
@@ -28,7 +28,7 @@ class Event(NamedTuple):
 Progress = Callable[[Event], None]
 
 
-class Suite(Protocol[OptionsT]):
+class Suite(Protocol[OptionsT_contra]):
     """A family of measurements.
 
     Attributes:
@@ -39,7 +39,7 @@ class Suite(Protocol[OptionsT]):
     name: str
     summary: str
 
-    def plan(self, options: OptionsT) -> list[Cell]:
+    def plan(self, options: OptionsT_contra) -> list[Cell]:
         """The cells that `options` ask for, in the order of their measurement; nothing is built or measured."""
         ...
 

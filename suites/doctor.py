@@ -64,7 +64,13 @@ def _devices() -> Records:
     import torch
 
     threads = torch.get_num_threads()
-    records = [{"device": "cpu", "works": "yes", "detail": f"{threads} threads, bf16 in hardware: {'yes' if cpu_has_bf16() else 'no'}"}]
+    records = [
+        {
+            "device": "cpu",
+            "works": "yes",
+            "detail": f"{threads} threads, bf16 in hardware: {'yes' if cpu_has_bf16() else 'no'}",
+        }
+    ]
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         records += [{"device": f"cuda:{i}", "works": "yes", "detail": name} for i, name in enumerate(names)]

@@ -58,7 +58,13 @@ def _datasets() -> Records:
     from .data.datasets import DATASETS
 
     return [
-        {"name": spec.name, "title": spec.title, "images": spec.count, "expected below the data root": spec.tree, "source": spec.source}
+        {
+            "name": spec.name,
+            "title": spec.title,
+            "images": spec.count,
+            "expected below the data root": spec.tree,
+            "source": spec.source,
+        }
         for spec in DATASETS.values()
     ]
 

@@ -41,7 +41,9 @@ def parse_resolutions(text: str) -> tuple[int, ...]:
 
 def _spread(text: str, first: int, last: int, step: int) -> tuple[int, ...]:
     if step <= 0 or last < first:
-        raise UsageError(f"--res '{text}': the end must not lie below the start and the step must be positive; {_EXPECTED}")
+        raise UsageError(
+            f"--res '{text}': the end must not lie below the start and the step must be positive; {_EXPECTED}"
+        )
     if (last - first) % step:
         below = last - (last - first) % step
         raise UsageError(
@@ -65,7 +67,7 @@ class LatencyOptions:
         attention: Ways to compute softmax attention; a model that has the choice is a subject of its own for each.
         channels_last: Give images and weights in channels-last memory.
         compile: How `torch.compile` is used.
-        kernels: Backend of LinBench's operators.
+        kernels: Backend of LinBench's operators, for the models that call them.
         memory_limit_mib: Memory that a model may use above its weights; None for what the machine has.
         subject: `module:function` that makes the model from a backbone's name, in place of the registry, to time a
             module of one's own; it must be importable by a new Python process.
@@ -89,7 +91,7 @@ class LatencyOptions:
     memory_limit_mib: int | None = None
     subject: str | None = None
     seed: int = 0
-    rounds: int = 5
+    rounds: int = 6
     budget_s: float = 30.0
     timeout_s: float = 900.0
     interleave: bool = True
@@ -123,12 +125,14 @@ class LatencyOptions:
     @property
     def timing(self) -> Timing:
         """How long and how often to measure: what does not change what a cell is."""
+        on_cpu = self.device == "cpu"
         return Timing(
             rounds=self.rounds,
+            block_s=0.5 if on_cpu else 0.2,
             budget_s=self.budget_s,
+            half_width=0.02 if on_cpu else 0.01,
             timeout_s=self.timeout_s,
             interleave=self.interleave,
-            **({"block_s": 0.2, "half_width": 0.01} if self.device != "cpu" else {}),
         )
 
 

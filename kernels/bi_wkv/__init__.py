@@ -60,8 +60,9 @@ def bi_wkv(
 
     The official CUDA kernel deviates from the equation, by about 6e-4 (RMS, relative) at 196 tokens and 5e-5 at 1,024:
     for most pairs its distance is `|t-i|`, and inside each of its 32 chunks a remainder of passed tokens stays.
-    `convention="cuda"` computes what it computes, gradients included (for `k` and `v` those are not the exact derivative
-    of its output either), so that official checkpoints run as they were trained. Its backend is `reference`, O(T).
+    `convention="cuda"` computes what it computes, so that official checkpoints run as they were trained, gradients
+    included (its gradients for `k` and `v` are not the exact derivative of its output). Its backend is `reference`,
+    there in time linear in T too.
 
     Exponentials and sums are float32 (float64 where an input is, or in `reference`), whatever the storage and under
     autocast; the backend `cpu` converts half-precision storage to float32 at its boundary.

@@ -48,7 +48,7 @@ def _clear(state: Array) -> None:
 
 
 @kernel
-def _add_pair(old: Array, new: Array, row: int, position: np.float32, k: Array, v: Array, decay: Array) -> None:
+def _add_pair(old: Array, new: Array, row: int, position: float, k: Array, v: Array, decay: Array) -> None:
     for c in range(decay.size):
         top, kept, added = _merge(old[0, c], k[row, c] + position * decay[c])
         new[0, c] = top
@@ -61,8 +61,8 @@ def _emit(
     left: Array,
     right: Array,
     row: int,
-    before: np.float32,
-    after: np.float32,
+    before: float,
+    after: float,
     k: Array,
     v: Array,
     decay: Array,
@@ -147,7 +147,7 @@ def _carry(first: int, last: int, decay: Array, tokens: int, chunks: int, states
 
 
 @kernel
-def _carry_top(state: Array, top: Array, kept: Array, added: Array, decay: Array, length: np.float64) -> None:
+def _carry_top(state: Array, top: Array, kept: Array, added: Array, decay: Array, length: float) -> None:
     for c in range(decay.size):
         aged = top[c] - length * decay[c]
         ahead = aged - state[c]
@@ -161,7 +161,7 @@ def _carry_top(state: Array, top: Array, kept: Array, added: Array, decay: Array
 
 
 @kernel
-def _carry_sum(state: Array, total: Array, younger: Array, age: np.float64, kept: Array, added: Array) -> None:
+def _carry_sum(state: Array, total: Array, younger: Array, age: float, kept: Array, added: Array) -> None:
     for c in range(state.size):
         before = total[c]
         total[c] = (before + age * younger[c]) * kept[c] + state[c] * added[c]
@@ -170,7 +170,7 @@ def _carry_sum(state: Array, total: Array, younger: Array, age: np.float64, kept
 
 @kernel
 def _add_moments(
-    old: Array, new: Array, row: int, position: np.float32, g: Array, y: Array, logsum: Array, decay: Array
+    old: Array, new: Array, row: int, position: float, g: Array, y: Array, logsum: Array, decay: Array
 ) -> None:
     for c in range(decay.size):
         top, kept, scale = _merge(old[0, c], position * decay[c] - logsum[row, c])
@@ -187,8 +187,8 @@ def _emit_gradients(
     left: Array,
     right: Array,
     row: int,
-    before: np.float32,
-    after: np.float32,
+    before: float,
+    after: float,
     k: Array,
     v: Array,
     y: Array,
@@ -290,7 +290,7 @@ def _rows(tensor: Tensor) -> Array:
     return array
 
 
-def forward(decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, save: bool) -> tuple[Tensor, Tensor]:
+def forward(decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, *, save: bool) -> tuple[Tensor, Tensor]:
     """Output and, where `save`, the logarithm of each denominator (empty otherwise); contiguous float32 throughout."""
     batch, tokens, channels = v.shape
     chunks = -(-tokens // CHUNK)

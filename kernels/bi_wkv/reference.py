@@ -13,7 +13,7 @@ _ELEMENTS_AT_ONCE = 1 << 24
 def _attention(decay: Tensor, bonus: Tensor, k: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Queries `[Q]`, their distances to all tokens `[Q, T, 1]` and weights `[B, Q, T, C]`, some queries at a time."""
     tokens = torch.arange(k.shape[1], device=k.device)
-    for query in tokens.split(max(1, _ELEMENTS_AT_ONCE // max(1, k.numel()))):
+    for query in torch.split(tokens, max(1, _ELEMENTS_AT_ONCE // max(1, k.numel()))):
         distance = (query[:, None] - tokens).abs()[..., None]
         position = torch.where(distance == 0, bonus, (1 - distance) * decay)
         yield query, distance, torch.softmax(position + k[:, None], dim=2)

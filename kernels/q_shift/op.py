@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..registration import define_operator
 from . import plain
 from .layout import channel_groups, reversed_groups
 
@@ -16,9 +16,7 @@ def _state_dtype(*tensors: Tensor) -> torch.dtype:
     return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
 
 
-@torch.library.custom_op("linbench::q_shift", mutates_args=())
-def q_shift_op(x: Tensor, height: int, width: int, shift: int, gamma: float, adjoint: bool, backend: str) -> Tensor:
-    """The shift, or its adjoint."""
+def _shift(x: Tensor, height: int, width: int, shift: int, gamma: float, adjoint: bool, backend: str) -> Tensor:
     groups = channel_groups(x.shape[2], shift, gamma)
     groups = reversed_groups(groups) if adjoint else groups
     if backend == "cpu":
@@ -28,8 +26,7 @@ def q_shift_op(x: Tensor, height: int, width: int, shift: int, gamma: float, adj
     return plain.shifted(x, (height, width), groups)
 
 
-@q_shift_op.register_fake
-def _(x: Tensor, height: int, width: int, shift: int, gamma: float, adjoint: bool, backend: str) -> Tensor:
+def _fake_shift(x: Tensor, *_: Any) -> Tensor:
     return x.new_empty(x.shape)
 
 
@@ -37,18 +34,11 @@ def _shift_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     _, *ctx.geometry, ctx.adjoint, ctx.backend = inputs
 
 
-def _shift_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiate_shift(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     return (q_shift_op(g, *ctx.geometry, not ctx.adjoint, ctx.backend), None, None, None, None, None, None)
 
 
-q_shift_op.register_autograd(_shift_backward, setup_context=_shift_context)
-
-
-@torch.library.custom_op("linbench::q_shift_mix", mutates_args=())
-def q_shift_mix_op(
-    x: Tensor, mix: Tensor, height: int, width: int, shift: int, gamma: float, backend: str
-) -> list[Tensor]:
-    """M mixed tensors in the dtype of `x`."""
+def _mix(x: Tensor, mix: Tensor, height: int, width: int, shift: int, gamma: float, backend: str) -> list[Tensor]:
     groups = channel_groups(x.shape[2], shift, gamma)
     dtype = _state_dtype(x, mix)
     inputs = x.to(dtype).contiguous(), mix.to(dtype).contiguous(), (height, width), groups
@@ -61,16 +51,13 @@ def q_shift_mix_op(
     return [output.to(x.dtype) for output in outputs]
 
 
-@q_shift_mix_op.register_fake
-def _(x: Tensor, mix: Tensor, height: int, width: int, shift: int, gamma: float, backend: str) -> list[Tensor]:
+def _fake_mix(x: Tensor, mix: Tensor, *_: Any) -> list[Tensor]:
     return [x.new_empty(x.shape) for _ in range(mix.shape[0])]
 
 
-@torch.library.custom_op("linbench::q_shift_mix_backward", mutates_args=())
-def q_shift_mix_backward(
-    x: Tensor, mix: Tensor, grads: Sequence[Tensor], height: int, width: int, shift: int, gamma: float, backend: str
+def _mix_backward(
+    x: Tensor, mix: Tensor, grads: list[Tensor], height: int, width: int, shift: int, gamma: float, backend: str
 ) -> tuple[Tensor, Tensor]:
-    """Gradients for `x` and `mix`."""
     groups = channel_groups(x.shape[2], shift, gamma)
     dtype = _state_dtype(x, mix)
     outer = [g.to(dtype).contiguous() for g in grads]
@@ -84,10 +71,7 @@ def q_shift_mix_backward(
     return gx.to(x.dtype), gmix.to(mix.dtype)
 
 
-@q_shift_mix_backward.register_fake
-def _(
-    x: Tensor, mix: Tensor, grads: Sequence[Tensor], height: int, width: int, shift: int, gamma: float, backend: str
-) -> tuple[Tensor, Tensor]:
+def _fake_mix_backward(x: Tensor, mix: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), mix.new_empty(mix.shape)
 
 
@@ -96,10 +80,34 @@ def _mix_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> Non
     ctx.save_for_backward(x, mix)
 
 
-def _mix_backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Tensor | None, ...]:
+def _differentiate_mix(ctx: Any, grads: list[Tensor | None]) -> tuple[Tensor | None, ...]:
     x, mix = ctx.saved_tensors
     given = [torch.zeros_like(x) if g is None else g for g in grads]
     return (*q_shift_mix_backward(x, mix, given, *ctx.settings), None, None, None, None, None)
 
 
-q_shift_mix_op.register_autograd(_mix_backward, setup_context=_mix_context)
+q_shift_op = define_operator(
+    "q_shift",
+    "(Tensor x, int height, int width, int shift, float gamma, bool adjoint, str backend) -> Tensor",
+    _shift,
+    _fake_shift,
+    backward=_differentiate_shift,
+    setup_context=_shift_context,
+)
+
+q_shift_mix_backward = define_operator(
+    "q_shift_mix_backward",
+    "(Tensor x, Tensor mix, Tensor[] grads, int height, int width, int shift, float gamma, str backend)"
+    " -> (Tensor, Tensor)",
+    _mix_backward,
+    _fake_mix_backward,
+)
+
+q_shift_mix_op = define_operator(
+    "q_shift_mix",
+    "(Tensor x, Tensor mix, int height, int width, int shift, float gamma, str backend) -> Tensor[]",
+    _mix,
+    _fake_mix,
+    backward=_differentiate_mix,
+    setup_context=_mix_context,
+)

@@ -1,9 +1,11 @@
-"""Training batches: an endless, seeded stream that does not depend on the number of workers and can start anywhere."""
+"""Training batches: a seeded stream that does not depend on the number of workers and can start at any step."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypedDict
 
 import cv2
@@ -37,7 +39,9 @@ class TrainBatches(IterableDataset[TrainBatch]):
     """Batches of augmented samples, step after step.
 
     Each epoch shows every image of every set `repeats` times, in a random order. A sample depends on the seed, the step
-    and its place in the batch alone; workers take turns at steps. Feed it to a `DataLoader` with `batch_size=None`.
+    and its place in the batch alone. Iterate it directly, through `prefetch`, or through a `DataLoader` with
+    `batch_size=None`, whose workers take turns at steps; start those with `multiprocessing_context="spawn"`, because
+    OpenCV's threads do not survive a fork.
 
     Args:
         datasets: Training sets.
@@ -108,8 +112,6 @@ class TrainBatches(IterableDataset[TrainBatch]):
     def __iter__(self) -> Iterator[TrainBatch]:
         worker = get_worker_info()
         offset, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        if worker:
-            cv2.setNumThreads(1)
         for step in range(self.start_step + offset, self.steps, stride):
             yield self.batch(step)
 
@@ -146,9 +148,11 @@ class TrainBatches(IterableDataset[TrainBatch]):
 
     def _place(self, position: int) -> int:
         epoch, place = divmod(position, len(self._items))
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self._items))
-        return int(self._order[1][place])
+        order = self._order
+        if order is None or order[0] != epoch:
+            order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self._items))
+            self._order = order
+        return int(order[1][place])
 
     def _load(self, which: int, index: int) -> tuple[Bytes, Bytes]:
         found = self._cache.get((which, index))
@@ -176,3 +180,25 @@ class TrainBatches(IterableDataset[TrainBatch]):
         small = [cv2.resize(layer, size, interpolation=cv2.INTER_NEAREST_EXACT) for layer in layers]
         packed = np.stack(small) if small else np.zeros((0, size[1], size[0]), np.uint8)
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), packed
+
+
+def prefetch(batches: TrainBatches, *, workers: int = 2, ahead: int = 4) -> Iterator[TrainBatch]:
+    """The batches in order, up to `ahead` of them made by `workers` threads while the caller computes.
+
+    Threads share the cache of decoded images, and decoding and resizing leave the interpreter free.
+
+    Raises:
+        DataError: As `TrainBatches.batch`, at the step that failed.
+    """
+    with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
+        pending: deque[Future[TrainBatch]] = deque()
+        try:
+            for step in range(batches.start_step, batches.steps):
+                pending.append(pool.submit(batches.batch, step))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -19,7 +19,7 @@ _TAIL_BYTES = 65536
 _GRACE_S = 5.0
 
 
-class WorkerDied(Exception):
+class WorkerDiedError(Exception):
     """The process ended before it answered.
 
     Attributes:
@@ -44,7 +44,7 @@ class WorkerDied(Exception):
         return f"was ended by {name}"
 
 
-class WorkerHung(Exception):
+class WorkerHungError(Exception):
     """The process did not answer in time and was killed.
 
     Attributes:
@@ -63,15 +63,16 @@ class Worker:
 
     Args:
         environment: Variables set besides those of this process.
+        module: What the process runs; it gets the numbers of its two pipe ends as arguments.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, module: str = f"{__package__}.worker") -> None:
         child_read, parent_write = os.pipe()
         parent_read, child_write = os.pipe()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
         # Before Python 3.11 only an empty working directory keeps a stray module from shadowing a real one.
         self._folder = None if sys.version_info >= (3, 11) else tempfile.mkdtemp(prefix="linbench-")
-        command = [sys.executable, *(["-P"] if self._folder is None else []), "-m", f"{__package__}.worker"]
+        command = [sys.executable, *(["-P"] if self._folder is None else []), "-m", module]
         try:
             self._process = subprocess.Popen(
                 [*command, str(child_read), str(child_write)],
@@ -103,18 +104,18 @@ class Worker:
         """Send `request` and sleep until the answer is there.
 
         Raises:
-            WorkerDied: The process ended instead.
-            WorkerHung: It gave no answer within `timeout_s`; it is dead now.
+            WorkerDiedError: The process ended instead.
+            WorkerHungError: It gave no answer within `timeout_s`; it is dead now.
         """
         try:
             self._channel.send(request)
             return self._channel.receive(timeout_s)
         except TimeoutError as error:
             tail = self._stop()
-            raise WorkerHung(str(error), tail) from error
+            raise WorkerHungError(str(error), tail) from error
         except (EOFError, BrokenPipeError) as error:
             tail = self._stop(grace_s=_GRACE_S)
-            raise WorkerDied(self._process.returncode, tail) from error
+            raise WorkerDiedError(self._process.returncode, tail) from error
 
     def close(self) -> None:
         """End the process: it may leave by itself, and is killed when it does not."""

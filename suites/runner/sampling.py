@@ -6,9 +6,11 @@ import gc
 import math
 import random
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
+
+from ...results.statistics import median_interval
 
 MIN_SAMPLES = 3
 _STABLE = 0.1
@@ -30,7 +32,7 @@ class Timing:
         interleave: Let all subjects take turns; else one after the other.
     """
 
-    rounds: int = 5
+    rounds: int = 6
     max_rounds: int = 30
     block_s: float = 0.5
     budget_s: float = 30.0
@@ -61,19 +63,19 @@ def warm_up(step: Callable[[], float], *, limit_s: float, least_s: float = 0.3, 
     dropped as not yet warm and more calls are made (after pyperf's calibration of warm-ups).
     """
     kept: list[float] = []
-    made, spent = 0, 0.0
+    made, spent, kept_s, wanted = 0, 0.0, 0.0, least
     while True:
         kept.append(step())
-        made, spent = made + 1, spent + kept[-1]
-        enough = len(kept) >= least and sum(kept) >= least_s
+        made, spent, kept_s = made + 1, spent + kept[-1], kept_s + kept[-1]
         half = len(kept) // 2
-        if enough:
+        if len(kept) >= wanted and kept_s >= least_s:
             early, late = statistics.median(kept[:half]), statistics.median(kept[half:])
             if abs(late - early) <= _STABLE * early:
                 return WarmUp(made, statistics.median(kept), stable=True)
             kept = kept[half:]
+            kept_s, wanted, half = sum(kept), max(least, 2 * len(kept)), len(kept) // 2
         if spent + kept[-1] > limit_s:
-            return WarmUp(made, statistics.median(kept[half:] or kept), stable=False)
+            return WarmUp(made, statistics.median(kept[half:]), stable=False)
 
 
 def time_block(step: Callable[[], T], iterations: int) -> list[T]:
@@ -95,12 +97,10 @@ class Sampling:
     Args:
         timing: The rules.
         iteration_s: Duration of one iteration, from the warm-up.
-        interval: `blocks -> (median, low, high)` of the confidence interval, in the samples' unit.
     """
 
     timing: Timing
     iteration_s: float
-    interval: Callable[[Sequence[Sequence[float]]], tuple[float, float, float]]
     blocks: list[list[float]] = field(default_factory=list)
     spent_s: float = 0.0
     converged: bool = False
@@ -117,8 +117,8 @@ class Sampling:
         self.blocks.append(block_ms)
         self.spent_s += sum(block_ms) / 1000
         if len(self.blocks) >= max(self.timing.rounds, MIN_SAMPLES):
-            median, low, high = self.interval(self.blocks)
-            self.converged = (high - low) / 2 <= self.timing.half_width * median
+            median = median_interval(self.blocks)
+            self.converged = (median.high - median.low) / 2 <= self.timing.half_width * median.value
 
     @property
     def finished(self) -> bool:

@@ -27,8 +27,8 @@ from ..data.augment import AugmentOptions
 from ..data.batches import TrainBatch, TrainBatches
 from ..data.protocols import get_protocol
 from ..training.checkpoint import save_tensors
-from ..training.engine import Curve
-from ..training.pipeline import Batches, train_system
+from ..training.engine import Batches, Curve
+from ..training.pipeline import train_system
 from ..training.recipes import Optimisation
 from .evaluate import Scores, evaluate
 from .options import BOX_BASELINE, SamHqOptions, Stage
@@ -323,7 +323,7 @@ class _Run:
             min_area=recipe.augmentation.min_area,
         )
 
-        def batches(step: int, rank: int = 0, world_size: int = 1) -> DataLoader[TrainBatch]:
+        def batches(step: int, rank: int, world_size: int) -> DataLoader[TrainBatch]:
             stream = TrainBatches(
                 self.sets.train,
                 frame=recipe.frame,

@@ -22,6 +22,8 @@ from .recipes import Optimisation
 CHECKPOINT_SECONDS = 60.0
 
 Probe = Callable[[], dict[str, float]]
+Batches = Callable[[int, int, int], Iterable[TrainBatch]]
+"""From a step, this process's number and the number of processes to the batches from that step on."""
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Curve:
 def train_stage(
     name: str,
     module: nn.Module,
-    batches: Callable[[int], Iterable[TrainBatch]],
+    batches: Batches,
     optimisation: Optimisation,
     *,
     accelerator: Accelerator,
@@ -58,7 +60,7 @@ def train_stage(
     Args:
         name: Shown in the progress bar.
         module: Its trainable parameters are optimised.
-        batches: From a step number to the batches from there on; must not depend on earlier calls.
+        batches: See `Batches`; must not depend on earlier calls.
         optimisation: Steps, learning rate and so on.
         accelerator: Device, precision and processes.
         folder: Checkpoints of this stage.
@@ -95,7 +97,7 @@ def train_stage(
             extra = {"points": curve.points, "steps": curve.steps, "seconds": curve.seconds}
             checkpointer.save(curve.steps, accelerator.unwrap_model(wrapped), optimizer, extra)
 
-    stream = iter(batches(curve.steps))
+    stream = iter(batches(curve.steps, accelerator.process_index, accelerator.num_processes))
     while _fraction(curve, optimisation) < 1:
         started = time.monotonic()
         batch = next(stream)

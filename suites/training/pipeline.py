@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +12,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import nn
 
 from ...heads.sam import System
-from ..data.batches import TrainBatch
-from .engine import Curve, Probe, train_stage
+from .engine import Batches, Curve, Probe, train_stage
 from .precision import resolve_precision
 from .recipes import Recipe
 from .steps import DistillStep, JointStep
-
-Batches = Callable[[int], Iterable[TrainBatch]]
-
 
 @dataclass
 class Trained:
@@ -57,8 +53,8 @@ def train_system(
         student: System to train.
         recipe: Steps, rates, losses.
         teacher: System to learn from, or None.
-        distill_batches: From a step number to the batches of stage 1 from there on.
-        joint_batches: Likewise of stage 2.
+        distill_batches: Batches of stage 1.
+        joint_batches: Batches of stage 2.
         folder: Checkpoints; a run that was cut off resumes from them.
         seed: Random numbers of losses and stochastic depth.
         device: `cpu`, `cuda` or `cuda:<n>`.

@@ -210,10 +210,7 @@ def load_recipe(name: str, overrides: typing.Sequence[str] = ()) -> Recipe:
     Raises:
         UsageError: Unknown recipe, key or unfitting value.
     """
-    if name in RECIPES:
-        recipe = RECIPES[name]
-    else:
-        recipe = _from_file(Path(name))
+    recipe = RECIPES[name] if name in RECIPES else _from_file(Path(name))
     for text in overrides:
         key, found, value = text.partition("=")
         if not found:
@@ -279,9 +276,9 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
         return value
     if plain is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    if typing.get_origin(plain) is tuple and isinstance(value, list) and all(isinstance(v, (int, float)) for v in value):
-        if len(value) == len(typing.get_args(plain)):
-            return tuple(float(v) for v in value)
+    numbers = isinstance(value, list) and all(isinstance(v, (int, float)) for v in value)
+    if typing.get_origin(plain) is tuple and numbers and len(value) == len(typing.get_args(plain)):
+        return tuple(float(v) for v in value)
     if typing.get_origin(plain) is Literal and value in typing.get_args(plain):
         return value
     expected = getattr(plain, "__name__", str(plain)).replace("typing.", "")

@@ -12,9 +12,9 @@ from linbench.suites.data.demo.scenes import MAX_OBJECTS, MIN_OBJECTS
 
 # Of the drawn pixels, before JPEG: image and labels of three images at seed 0.
 CHECKSUMS = {
-    ("panoptic", 0): "@0",
-    ("dis_vd", 1): "@1",
-    ("coift", 2): "@2",
+    ("panoptic", 0): "4a51eac294cb2012",
+    ("dis_vd", 1): "da32ab6c9e1f3afc",
+    ("coift", 2): "d8d7ab8dcf44893b",
 }
 TINY = DemoCounts(panoptic=1, dis_tr=1, dis_vd=1, coift=0, hrsod=0, thinobject=0)
 

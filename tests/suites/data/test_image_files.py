@@ -17,7 +17,8 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
     if mode == "I;16":
         image = Image.fromarray(GREY.astype(np.uint16) * 257)
     else:
-        image = Image.fromarray(GREY).convert("RGB").convert(mode)
+        grey = Image.fromarray(GREY)
+        image = grey.convert(mode) if mode == "P" else grey.convert("RGB").convert(mode)
     path = save(tmp_path / ("x.jpg" if mode == "CMYK" else "x.png"), image)
     pixels = read_image(path)
     assert pixels.shape == (20, 32, 3)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from linbench.errors import DataError, UsageError
 from linbench.suites.data.augment import AugmentOptions, boxes_of, transform
-from linbench.suites.data.batches import TrainBatches
+from linbench.suites.data.batches import TrainBatches, prefetch
 from linbench.suites.data.datasets import find_dataset
 from linbench.suites.data.masks import MaskDataset
 from linbench.suites.data.normalise import MEAN, STD
@@ -70,12 +70,29 @@ def test_image_and_masks_move_together():
         assert (bright[batch["image_index"]] ^ masks).sum() < 0.08 * union
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_workers_do_not_change_the_stream(workers):
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_threads_do_not_change_the_stream(workers):
     alone = list(stream())
-    loaded = list(DataLoader(stream(), batch_size=None, num_workers=workers))
-    assert len(alone) == len(loaded) == 10
-    assert all(same(one, other) for one, other in zip(alone, loaded, strict=True))
+    threaded = list(prefetch(stream(), workers=workers, ahead=3))
+    assert len(alone) == len(threaded) == 10
+    assert all(same(one, other) for one, other in zip(alone, threaded, strict=True))
+
+
+def test_worker_processes_do_not_change_the_stream(demo):
+    def batches():
+        return TrainBatches([find_dataset("dis-tr", demo)], frame=64, batch_size=2, steps=3)
+
+    loader = DataLoader(batches(), batch_size=None, num_workers=2, multiprocessing_context="spawn")
+    assert all(same(one, other) for one, other in zip(list(batches()), list(loader), strict=True))
+
+
+def test_prefetch_stops_when_the_caller_does_and_passes_errors_on():
+    batches = prefetch(stream(steps=1000))
+    next(batches)
+    batches.close()
+    broken = TrainBatches([Squares(2, empty={0, 1})], frame=64, batch_size=1, steps=3)
+    with pytest.raises(DataError, match="no mask"):
+        next(prefetch(broken))
 
 
 def test_resuming_and_caching_do_not_change_the_stream():

@@ -1,0 +1,79 @@
+"""The worker process: `python -m linbench.suites.runner.worker READ_FD WRITE_FD`.
+
+Answers requests `{"op": ...}` one at a time until the parent closes the pipe; an error becomes an answer as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .channel import Channel
+from .failures import describe
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+class Server:
+    """Turns requests into calls of the one session of this process."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Serve `build` (first), then `prepare`, `block`, `rest` and `release`."""
+        operation = request["op"]
+        if operation == "build":
+            started = time.perf_counter()
+            from .session import Session
+
+            import_s = time.perf_counter() - started
+            self._session = Session(request["params"])
+            return {"import_s": import_s, **self._session.facts()}
+        if self._session is None:
+            raise RuntimeError("the subject is not built")
+        if operation == "prepare":
+            return self._session.prepare(request["resolution"], warmup_s=request["warmup_s"])
+        if operation == "block":
+            return self._session.block(request["iterations"])
+        (self._session.rest if operation == "rest" else self._session.release)()
+        return {}
+
+
+def serve(channel: Channel) -> None:
+    """Answer until the other end is gone."""
+    server = Server()
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            request = channel.receive()
+            try:
+                answer: dict[str, Any] = {"status": "ok", **server.answer(request)}
+            except Exception as error:
+                traceback.print_exc()
+                answer = describe(error)._asdict()
+            channel.send(answer)
+
+
+def _prefer_as_victim() -> None:
+    # When memory runs out the kernel should take this process, not the parent that keeps the results.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("900", encoding="ascii")
+
+
+def main() -> None:
+    """Serve on the two pipe ends named on the command line."""
+    read_fd, write_fd = int(sys.argv[1]), int(sys.argv[2])
+    for fd in (read_fd, write_fd):
+        os.set_inheritable(fd, False)
+    _prefer_as_victim()
+    serve(Channel(read_fd, write_fd))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What every registered backbone must do; a new one is tested as soon as it is registered."""
+
+import linbench
+import pytest
+import torch
+from linbench.errors import UsageError
+
+HEIGHT, WIDTH = 64, 96
+TIMM = ("timm:resnet18", "timm:vit_tiny_patch16_224")
+
+
+@pytest.fixture(scope="module", params=[*linbench.list_backbones(), *TIMM])
+def backbone(request):
+    torch.manual_seed(0)
+    return linbench.create_backbone(request.param).eval()
+
+
+@torch.inference_mode()
+def test_maps_are_what_feature_info_says(backbone, image):
+    features = backbone(image(HEIGHT, WIDTH, batch=2))
+    assert len(features.maps) == len(backbone.feature_info)
+    for found, info in zip(features.maps, backbone.feature_info, strict=True):
+        assert found.shape == (2, info.channels, HEIGHT // info.stride, WIDTH // info.stride)
+        assert found.isfinite().all()
+        assert found.std() > 0
+    assert features.pooled.shape == (2, backbone.pooled_channels)
+    strides = [info.stride for info in backbone.feature_info]
+    assert strides == sorted(strides)
+    assert backbone.image_multiple % strides[-1] == 0
+
+
+@torch.inference_mode()
+def test_evaluation_is_deterministic_and_independent_of_the_batch(backbone, image):
+    images = image(HEIGHT, WIDTH, batch=2)
+    once, again, alone = backbone(images), backbone(images), backbone(images[1:])
+    for first, second, single in zip(
+        (*once.maps, once.pooled), (*again.maps, again.pooled), (*alone.maps, alone.pooled), strict=True
+    ):
+        assert torch.equal(first, second)
+        torch.testing.assert_close(first[1:], single, rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_its_own_weights_come_back(backbone, image):
+    images = image(HEIGHT, WIDTH)
+    before = backbone(images)
+    saved = {f"module.backbone.{key}": value.clone() for key, value in backbone.state_dict().items()}
+    for parameter in backbone.parameters():
+        parameter.zero_()
+    linbench.load_official(backbone, saved)
+    after = backbone(images)
+    for first, second in zip((*before.maps, before.pooled), (*after.maps, after.pooled), strict=True):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 32, 40), (1, 3, 0, 32), (1, 1, 32, 32), (3, 32, 32)])
+def test_images_that_cannot_be_served(backbone, shape):
+    with pytest.raises(UsageError, match=r"images (are|have shape)") as caught:
+        backbone(torch.zeros(shape))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["rwkvsam-t", "vit-t", *TIMM])
+def test_every_parameter_gets_a_gradient(name, image):
+    torch.manual_seed(0)
+    model = linbench.create_backbone(name)
+    features = model(image(HEIGHT, WIDTH))
+    sum(found.square().mean() for found in (*features.maps, features.pooled)).backward()
+    assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["rwkvsam-t", "vit-t", "timm:resnet18"])
+def test_classifier(name, image):
+    model = linbench.create_classifier(name, num_classes=10).eval()
+    with torch.inference_mode():
+        assert model(image(HEIGHT, WIDTH, batch=2)).shape == (2, 10)

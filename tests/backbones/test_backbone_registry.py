@@ -1,0 +1,83 @@
+"""The registry of backbones: names, counts, suggestions, duplicates."""
+
+import linbench
+import pytest
+import torch
+from linbench.backbones import backbone_options
+from linbench.backbones.registry import collect_specs
+from linbench.backbones.spec import BackboneSpec
+from linbench.errors import UsageError
+
+NAMES = linbench.list_backbones()
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameter_count_of_the_spec(hollow, name):
+    spec = linbench.backbone_spec(name)
+    assert spec.params, "a spec states at least one parameter count"
+    counted = {"backbone": lambda: hollow(name), "with_head": lambda: linbench.create_classifier(name)}
+    for convention, expected in spec.params.items():
+        with torch.device("meta"):
+            assert count(counted[convention]()) == expected, convention
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_spec_says_what_the_module_is(hollow, name):
+    spec, module = linbench.backbone_spec(name), hollow(name)
+    assert (spec.name, spec.image_multiple) == (name, module.image_multiple)
+    assert spec.source
+    assert set(spec.kwargs) <= backbone_options(name)
+
+
+def test_names_the_paper_compares():
+    expected = {f"rwkvsam-{size}{suffix}" for size in "tsb" for suffix in ("", "-ade")}
+    expected |= {f"rwkvsam-s-{i}-{i}" for i in (1, 2, 3)} | {f"vit-{size}" for size in "tsb"}
+    assert expected <= set(NAMES)
+
+
+def test_patterns():
+    assert linbench.list_backbones("vit-*") == ["vit-t", "vit-s", "vit-b"]
+    assert linbench.list_backbones("nothing*") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("rwkvsam-small", "rwkvsam-s"), ("vit_s", "vit-s"), ("RWKVSAM-T", ""), ("", ""), ("timm:", "")]
+)
+def test_unknown_name_gets_a_suggestion(name, hint):
+    with pytest.raises(UsageError, match="unknown backbone") as caught:
+        linbench.create_backbone(name)
+    assert hint in str(caught.value)
+    assert "bench list backbones" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_timm_model_gets_a_suggestion():
+    with pytest.raises(UsageError, match=r"timm has no model 'resnet_18'.*resnet18"):
+        linbench.create_backbone("timm:resnet_18")
+
+
+def test_unknown_option_is_named():
+    with pytest.raises(UsageError, match="attention"):
+        linbench.create_backbone("rwkvsam-t", attention="eager")
+
+
+def test_a_backend_for_a_model_without_operators():
+    with pytest.raises(UsageError, match="none of LinBench's operators"):
+        linbench.create_backbone("vit-t", kernels="cpu")
+
+
+def test_unknown_backend_is_refused_when_it_is_called(image):
+    model = linbench.create_backbone("rwkvsam-t", kernels="warp").eval()
+    with torch.inference_mode(), pytest.raises(UsageError, match="warp"):
+        model(image(32, 32))
+
+
+def test_a_name_can_be_registered_once():
+    first = BackboneSpec("twin", "one", "softmax", "one:One")
+    second = BackboneSpec("twin", "two", "softmax", "two:Two")
+    with pytest.raises(ValueError, match=r"twin.*one:One.*two:Two"):
+        collect_specs([first, second])

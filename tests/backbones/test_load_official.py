@@ -1,0 +1,141 @@
+"""`linbench.load_official`: wrappers around names, heads left out, and what it says of weights that do not fit."""
+
+import linbench
+import pytest
+import timm
+import torch
+from linbench.errors import WeightsError
+from safetensors.torch import save_file
+
+
+@pytest.fixture
+def tiny():
+    torch.manual_seed(0)
+    return linbench.create_backbone("rwkvsam-t")
+
+
+@pytest.fixture
+def state(tiny):
+    generator = torch.Generator().manual_seed(1)
+    return {key: torch.randn(value.shape, generator=generator) for key, value in tiny.state_dict().items()}
+
+
+def assert_loaded(module, state):
+    for key, value in module.state_dict().items():
+        assert torch.equal(value, state[key]), key
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "module.", "model.", "backbone.", "backbone_student.", "module.backbone.", "_orig_mod.module.model.backbone."],
+)
+def test_wrappers_are_taken_off(tiny, state, prefix):
+    linbench.load_official(tiny, {prefix + key: value for key, value in state.items()})
+    assert_loaded(tiny, state)
+
+
+@pytest.mark.parametrize("head", ["head.", "head.fc.", "fc.", "classifier."])
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_a_backbone_leaves_the_classifier_head_out(tiny, state, head, prefix):
+    checkpoint = {prefix + key: value for key, value in state.items()}
+    checkpoint |= {head + "weight": torch.zeros(1000, 192), head + "bias": torch.zeros(1000)}
+    linbench.load_official(tiny, checkpoint)
+    assert_loaded(tiny, state)
+
+
+def test_a_backbone_takes_its_part_of_a_distillation_checkpoint(tiny, state):
+    checkpoint = {f"backbone_student.{key}": value for key, value in state.items()}
+    checkpoint["neck_student.out_proj.0.weight"] = torch.zeros(256, 192, 1, 1)
+    linbench.load_official(tiny, checkpoint)
+    assert_loaded(tiny, state)
+
+
+@pytest.mark.parametrize("head", ["head.", "head.fc.", "fc.", "classifier."])
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_a_classifier_takes_the_head_too(state, head, prefix):
+    classifier = linbench.create_classifier("rwkvsam-t", num_classes=5)
+    weight, bias = torch.randn(5, 192), torch.randn(5)
+    checkpoint = {prefix + key: value for key, value in state.items()}
+    linbench.load_official(classifier, {**checkpoint, head + "weight": weight, head + "bias": bias})
+    assert_loaded(classifier.backbone, state)
+    assert torch.equal(classifier.head.weight, weight)
+    assert torch.equal(classifier.head.bias, bias)
+
+
+def test_a_classifier_of_other_classes_is_refused(state):
+    classifier = linbench.create_classifier("rwkvsam-t", num_classes=5)
+    checkpoint = {**state, "head.weight": torch.zeros(7, 192), "head.bias": torch.zeros(7)}
+    with pytest.raises(WeightsError, match=r"2 of another shape: head.weight \(7, 192\) != \(5, 192\)"):
+        linbench.load_official(classifier, checkpoint)
+
+
+def test_missing_unexpected_and_misshaped_tensors_are_named(tiny, state):
+    del state["stem.conv1.bias"]
+    state["stem.conv2.weight"] = state["stem.conv2.weight"][:, :16]
+    state["layers.0.attn.gate"] = torch.zeros(3)
+    with pytest.raises(WeightsError) as caught:
+        linbench.load_official(tiny, state)
+    text = str(caught.value)
+    assert "1 missing: stem.conv1.bias" in text
+    assert "1 unexpected: layers.0.attn.gate" in text
+    assert "1 of another shape: stem.conv2.weight (32, 16, 3, 3) != (32, 32, 3, 3)" in text
+    assert "\n" not in text
+
+
+def test_refused_weights_change_nothing(tiny, state):
+    before = {key: value.clone() for key, value in tiny.state_dict().items()}
+    del state["stem.conv1.bias"]
+    with pytest.raises(WeightsError):
+        linbench.load_official(tiny, state)
+    assert_loaded(tiny, before)
+
+
+def test_not_strict_takes_what_fits_but_never_another_shape(tiny, state):
+    half = {key: value for key, value in state.items() if key.startswith("stem.")}
+    linbench.load_official(tiny, {**half, "layers.0.attn.gate": torch.zeros(3)}, strict=False)
+    assert torch.equal(tiny.stem.conv1.weight, state["stem.conv1.weight"])
+    with pytest.raises(WeightsError, match="another shape"):
+        linbench.load_official(tiny, {**half, "stem.conv1.bias": torch.zeros(3)}, strict=False)
+    with pytest.raises(WeightsError, match="none of the 1 tensors"):
+        linbench.load_official(tiny, {"nothing.of.this": torch.zeros(3)}, strict=False)
+
+
+def test_weights_of_another_size_are_refused_in_one_short_line(hollow):
+    model = linbench.create_backbone("rwkvsam-t")
+    other = {key: torch.zeros(1).expand(value.shape) for key, value in hollow("rwkvsam-s").state_dict().items()}
+    with pytest.raises(WeightsError, match="check the model's name and size") as caught:
+        linbench.load_official(model, other)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1500
+
+
+def test_half_precision_weights_fill_a_float_model(tmp_path, tiny, state):
+    path = tmp_path / "half.safetensors"
+    save_file({key: value.half() for key, value in state.items()}, path)
+    loaded = linbench.create_backbone("rwkvsam-t", weights=str(path))
+    assert loaded.stem.conv1.weight.dtype == torch.float32
+    assert_loaded(loaded, {key: value.half().float() for key, value in state.items()})
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "vit_tiny_patch16_224"])
+def test_timm_checkpoints_fit_timm_backbones(image, name):
+    torch.manual_seed(0)
+    reference = timm.create_model(name, pretrained=False).eval()
+    model = linbench.create_backbone(f"timm:{name}").eval()
+    linbench.load_official(model, reference.state_dict())
+    images = image(224, 224)
+    expected = reference.forward_intermediates(images, intermediates_only=True)[-1]
+    torch.testing.assert_close(model(images).maps[-1], expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_timm_checkpoint_fits_a_timm_classifier():
+    reference = timm.create_model("resnet18", pretrained=False)
+    classifier = linbench.create_classifier("timm:resnet18")
+    linbench.load_official(classifier, reference.state_dict())
+    assert torch.equal(classifier.head.weight, reference.fc.weight)
+    own = dict(classifier.backbone.named_parameters())
+    assert torch.equal(
+        next(v for k, v in own.items() if k.endswith("layer1.0.conv1.weight")), reference.layer1[0].conv1.weight
+    )
