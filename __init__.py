@@ -24,11 +24,14 @@ _PUBLIC = {
 __all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604 - the names are strings, resolved lazily
 
 if TYPE_CHECKING:
-    from .backbones import backbone_spec, create_backbone, list_backbones
-    from .backbones.official import load_official
-    from .heads.classifier import create_classifier
-    from .heads.sam import create_system, list_systems
-    from .suites import list_suites
+    from .backbones import backbone_spec as backbone_spec
+    from .backbones import create_backbone as create_backbone
+    from .backbones import list_backbones as list_backbones
+    from .backbones.official import load_official as load_official
+    from .heads.classifier import create_classifier as create_classifier
+    from .heads.sam import create_system as create_system
+    from .heads.sam import list_systems as list_systems
+    from .suites import list_suites as list_suites
 
 
 def __getattr__(name: str) -> Any:

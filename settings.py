@@ -55,5 +55,6 @@ def _config() -> dict[str, str]:
         raise UsageError(f"{CONFIG_FILE} is no valid TOML: {error}") from error
     for key, value in data.items():
         if key not in KEYS or not isinstance(value, str):
-            raise UsageError(f"{CONFIG_FILE} has {key} = {value!r}; expected the keys {', '.join(KEYS)} with folder names")
+            keys = ", ".join(KEYS)
+            raise UsageError(f"{CONFIG_FILE} has {key} = {value!r}; expected the keys {keys} with folder names")
     return data

@@ -28,7 +28,7 @@ class Cell:
     Attributes:
         suite: Suite name, for example `"sam-hq"`.
         backbone: Registry name, or `"baseline:<name>"` for a method without a network.
-        params: Everything else that decides the outcome (resolution, recipe, seed, data fingerprint, ...), JSON values only.
+        params: Everything else that decides the outcome (resolution, recipe, seed, ...), JSON values only.
     """
 
     suite: str

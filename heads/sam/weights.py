@@ -7,6 +7,7 @@ from pathlib import Path
 from ...errors import UsageError
 
 DEMO = "demo"
+DEMO_SYSTEM = "rwkvsam-t"
 DEMO_FOLDER = Path(__file__).parent / "demo_weights"
 
 

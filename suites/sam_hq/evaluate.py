@@ -120,7 +120,12 @@ def evaluate(
             scores.empty += not truth.any()
         if index in kept and len(masks):
             prediction = Prediction(
-                image, _tight_box(sample.truth[0]), masks[0], sample.truth[0], scores.iou[-len(masks)], scores.biou[-len(masks)]
+                image,
+                _tight_box(sample.truth[0]),
+                masks[0],
+                sample.truth[0],
+                scores.iou[-len(masks)],
+                scores.biou[-len(masks)],
             )
             scores.kept.append((name, prediction))
         if on_image is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...errors import DataError
 from ..data.datasets import find_dataset
-from ..data.demo.build import build_demo
+from ..data.demo.build import build_demo, demo_root
 from ..data.masks import FolderMasks, MaskDataset, open_folder
 from .options import SamHqOptions
 
@@ -60,7 +60,7 @@ def choose_sets(options: SamHqOptions, *, drawing: Callable[[int, int], None] | 
         evaluation = tuple(find_dataset(name, options.data) for name in options.datasets)
         train, repeats = _real_training(options) if training else ((), ())
         return Sets("real", evaluation, train, repeats, "official sets")
-    root = build_demo(progress=drawing)
+    root = build_demo(demo_root(cache=options.cache), progress=drawing)
     evaluation = tuple(find_dataset(name, root) for name in options.datasets)
     train = (find_dataset("coconut", root), find_dataset("dis-tr", root)) if training else ()
     return Sets("demo", evaluation, train, (1,) * len(train), "drawn apart")

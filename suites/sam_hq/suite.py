@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from ...backbones import backbone_options, backbone_spec
 from ...backbones.weights import file_sha256
 from ...errors import LinBenchError
 from ...heads.sam import System, create_system
-from ...heads.sam.weights import DEMO, demo_systems, weights_path
+from ...heads.sam.weights import DEMO, DEMO_SYSTEM, weights_path
 from ...kernels import resolve_backend
 from ...results.plots import GalleryItem, gallery
 from ...results.provenance import collect
@@ -24,7 +23,7 @@ from ...results.schema import Cell, Row, canonical_json
 from ...results.store import Store, folder_name
 from ..base import Event, Progress
 from ..data.augment import AugmentOptions
-from ..data.batches import TrainBatch, TrainBatches
+from ..data.batches import TrainBatch, TrainBatches, prefetch
 from ..data.protocols import get_protocol
 from ..training.checkpoint import save_tensors
 from ..training.engine import Batches, Curve
@@ -32,7 +31,7 @@ from ..training.pipeline import train_system
 from ..training.recipes import Optimisation
 from .evaluate import Scores, evaluate
 from .options import BOX_BASELINE, SamHqOptions, Stage
-from .sets import Sets, choose_sets
+from .sets import choose_sets
 
 PROBE_IMAGES = 6
 CACHE_MIB = 1024
@@ -77,10 +76,10 @@ class _Run:
             backbone_spec(backbone)
             if options.weights is not None:
                 weights_path(system_name(backbone), options.weights)
+        self.made = 0
         self.protocol = get_protocol(options.protocol)
         self.sets = choose_sets(options, drawing=lambda done, total: self.say(f"drawing demo data {done}/{total}"))
         self.fingerprints = self.sets.fingerprints()
-        self.made = 0
 
     def say(self, message: str) -> None:
         if self.progress is not None:
@@ -141,14 +140,19 @@ class _Run:
                     self.made += 1
                     yield row
             except KeyboardInterrupt:
-                store.write(Row(cells[last], "interrupted", provenance=collect(self.options.device), error="interrupted"))
+                store.write(
+                    Row(cells[last], "interrupted", provenance=collect(self.options.device), error="interrupted")
+                )
                 raise
             except (LinBenchError, RuntimeError, MemoryError) as error:
                 if isinstance(error, LinBenchError) and error.exit_code != 1:
                     raise
                 memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
                 row = Row(
-                    cells[last], "oom" if memory else "failed", provenance=collect(self.options.device), error=_line(error)
+                    cells[last],
+                    "oom" if memory else "failed",
+                    provenance=collect(self.options.device),
+                    error=_line(error),
                 )
                 store.write(row)
                 self.made += 1
@@ -248,13 +252,20 @@ class _Run:
         row = Row(
             cell,
             "ok",
-            metrics={**_metrics(scores), **_counts(system), "eval_seconds": time.monotonic() - started, **(metrics or {})},
+            metrics={
+                **_metrics(scores),
+                **_counts(system),
+                "eval_seconds": time.monotonic() - started,
+                **(metrics or {}),
+            },
             samples={**_score_samples(scores), **(samples or {})},
             provenance={**collect(options.device), "run": {**self._facts(cell, scores), **(extra or {})}},
         )
         store.write(row)
         if system is not None and options.gallery:
-            _draw_gallery(store.root / "figures" / f"gallery-{folder_name(cell.backbone)}-{cell.params['stage']}.png", scores)
+            _draw_gallery(
+                store.root / "figures" / f"gallery-{folder_name(cell.backbone)}-{cell.params['stage']}.png", scores
+            )
         return row
 
     def _facts(self, cell: Cell, scores: dict[str, Scores]) -> dict[str, Any]:
@@ -263,7 +274,8 @@ class _Run:
         operators = spec.operators if spec is not None else ()
         return {
             "kernels": {
-                name: resolve_backend(name, self.options.device, torch.float32, self.options.kernels) for name in operators
+                name: resolve_backend(name, self.options.device, torch.float32, self.options.kernels)
+                for name in operators
             },
             "bad_images": {name: found.bad for name, found in scores.items() if found.bad},
             "empty_masks": {name: found.empty for name, found in scores.items() if found.empty},
@@ -282,7 +294,7 @@ class _Run:
                 frame=self.options.eval_frame,
                 device=self.options.device,
                 limit=PROBE_IMAGES,
-                max_bad=PROBE_IMAGES,
+                max_bad=self.options.max_bad,
             )
             for dataset in self.sets.evaluation
         ]
@@ -299,7 +311,7 @@ class _Run:
         return create_system(system_name(backbone), weights=weights, **overrides).to(self.options.device)
 
     def _teacher_system(self) -> str:
-        return demo_systems()[0] if self.options.teacher == DEMO else self.options.teacher_system
+        return DEMO_SYSTEM if self.options.teacher == DEMO else self.options.teacher_system
 
     def _teacher(self) -> System:
         return create_system(self._teacher_system(), weights=self.options.teacher).to(self.options.device)
@@ -323,7 +335,7 @@ class _Run:
             min_area=recipe.augmentation.min_area,
         )
 
-        def batches(step: int, rank: int, world_size: int) -> DataLoader[TrainBatch]:
+        def batches(step: int, rank: int, world_size: int) -> Iterator[TrainBatch]:
             stream = TrainBatches(
                 self.sets.train,
                 frame=recipe.frame,
@@ -337,7 +349,7 @@ class _Run:
                 world_size=world_size,
                 cache_mib=CACHE_MIB,
             )
-            return DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
+            return prefetch(stream, workers=1)
 
         return batches
 
@@ -398,7 +410,11 @@ def _curve_samples(curves: dict[str, Curve]) -> dict[str, list[Any]]:
 def _draw_gallery(path: Path, scores: dict[str, Scores]) -> None:
     items = [
         GalleryItem(
-            found.image, found.box, found.mask, found.truth, f"{dataset} {name}: IoU {found.iou:.2f}, boundary IoU {found.biou:.2f}"
+            found.image,
+            found.box,
+            found.mask,
+            found.truth,
+            f"{dataset} {name}: IoU {found.iou:.2f}, boundary IoU {found.biou:.2f}",
         )
         for dataset, one in scores.items()
         for name, found in one.kept
@@ -409,5 +425,3 @@ def _draw_gallery(path: Path, scores: dict[str, Scores]) -> None:
 
 def _line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-

@@ -71,7 +71,9 @@ class Checkpointer:
             _sync(self.folder)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise StoreError(f"cannot write a checkpoint below {self.folder}: {error}; free space or choose another LINBENCH_CACHE") from error
+            raise StoreError(
+                f"cannot write a checkpoint below {self.folder}: {error}; free space or choose another LINBENCH_CACHE"
+            ) from error
         for old in self._steps()[: -self.keep]:
             shutil.rmtree(self.folder / f"{PREFIX}{old}", ignore_errors=True)
 
@@ -118,7 +120,9 @@ def _optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor
     return tensors, scalars
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]
+) -> None:
     state: dict[int, dict[str, Any]] = {}
     for key, value in [*tensors.items(), *scalars.items()]:
         index, _, name = key.partition(".")

@@ -41,7 +41,7 @@ class Curve:
     seconds: float = 0.0
 
 
-def train_stage(
+def train_stage(  # noqa: PLR0915 - one loop, read from top to bottom
     name: str,
     module: nn.Module,
     batches: Batches,
@@ -85,7 +85,7 @@ def train_stage(
         curve = Curve(**restored[1])
     module.train()
     wrapped, prepared = accelerator.prepare(module, optimizer)
-    task = progress.add_task(name, total=1.0, completed=_fraction(curve, optimisation), loss=float("nan"))
+    task = progress.add_task(name, total=1.0, loss=float("nan"))
     point_every = max(1, optimisation.steps // points)
     next_probe = 1 / probes
     running: dict[str, float] = {}
@@ -111,8 +111,8 @@ def train_stage(
         if not bool(torch.isfinite(total)):
             values = ", ".join(f"{k} {v.item():.3g}" for k, v in losses.items())
             raise LinBenchError(
-                f"the loss of {name} is not finite at step {curve.steps} ({values}); the last checkpoint is kept in {folder}: "
-                "lower the learning rate (--set ...lr=...) or use --set precision=fp32"
+                f"the loss of {name} is not finite at step {curve.steps} ({values}); the last checkpoint is kept in "
+                f"{folder}: lower the learning rate (--set ...lr=...) or use --set precision=fp32"
             )
         accelerator.backward(total)
         if optimisation.clip_norm is not None:

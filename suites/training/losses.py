@@ -78,12 +78,10 @@ def mask_losses(
         generator: See `uncertain_points`.
 
     Returns:
-        Binary cross-entropy, averaged over points and masks, and Dice (linear sums, +1 in both parts), averaged over masks.
+        Binary cross-entropy, averaged over points and masks, and Dice (linear sums, +1 in both parts), likewise.
     """
     logits = logits.float()
-    where = uncertain_points(
-        logits, points=points, oversample=oversample, importance=importance, generator=generator
-    )
+    where = uncertain_points(logits, points=points, oversample=oversample, importance=importance, generator=generator)
     predicted = point_sample(logits, where)
     wanted = point_sample(truth.float(), where)
     bce = F.binary_cross_entropy_with_logits(predicted, wanted)

@@ -11,11 +11,12 @@ from accelerate import Accelerator
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 
-from ...heads.sam import System
+from ...heads.sam import ConvRefine, System
 from .engine import Batches, Curve, Probe, train_stage
 from .precision import resolve_precision
 from .recipes import Recipe
 from .steps import DistillStep, JointStep
+
 
 @dataclass
 class Trained:
@@ -112,7 +113,10 @@ def train_system(
 
 def copy_decoder(teacher: System, student: System) -> None:
     """Copy prompt encoder and mask decoder; what has another shape (projections of fine maps) stays as it is."""
-    for source, target in ((teacher.prompt_encoder, student.prompt_encoder), (teacher.mask_decoder, student.mask_decoder)):
+    for source, target in (
+        (teacher.prompt_encoder, student.prompt_encoder),
+        (teacher.mask_decoder, student.mask_decoder),
+    ):
         own = target.state_dict()
         fitting = {k: v for k, v in source.state_dict().items() if k in own and own[k].shape == v.shape}
         target.load_state_dict(fitting, strict=False)
@@ -121,5 +125,5 @@ def copy_decoder(teacher: System, student: System) -> None:
 def _encoder_parts(system: System) -> list[nn.Module]:
     """What computes the embedding and the projected fine maps."""
     refine = system.mask_decoder.refine
-    projections = [refine.hr_feat_proj, refine.mr_feat_proj] if refine is not None else []
+    projections = [refine.hr_feat_proj, refine.mr_feat_proj] if isinstance(refine, ConvRefine) else []
     return [system.backbone, system.neck, *projections]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...heads.sam import System
+from ...heads.sam import ConvRefine, System
 from ..data.batches import TrainBatch
 from .losses import mask_losses
 from .recipes import MaskLoss
@@ -36,7 +36,7 @@ class DistillStep(nn.Module):
         got = self.student.encode(batch["images"])
         losses = {"embedding": F.mse_loss(got.image.float(), wanted.image.float())}
         student, teacher = self.student.mask_decoder.refine, self._teacher[0].mask_decoder.refine
-        if student is not None and teacher is not None:
+        if isinstance(student, ConvRefine) and isinstance(teacher, ConvRefine):
             with torch.no_grad():
                 target = teacher.project(wanted.maps)
             losses["fine"] = F.mse_loss(student.project(got.maps).float(), target.float())
@@ -67,5 +67,5 @@ class JointStep(nn.Module):
             oversample=self.loss.oversample,
             importance=self.loss.importance,
         )
-        # The quality head is not supervised; zero times its output keeps distributed training from missing its gradient.
+        # The quality head is not supervised; with zero times its output distributed training finds its gradient.
         return {"bce": self.loss.bce_weight * bce, "dice": self.loss.dice_weight * dice, "quality": 0.0 * quality.sum()}

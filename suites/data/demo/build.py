@@ -28,10 +28,10 @@ _CHUNK = 8
 Progress = Callable[[int, int], None]
 
 
-def demo_root(seed: int = 0, counts: DemoCounts | None = None) -> Path:
+def demo_root(seed: int = 0, counts: DemoCounts | None = None, *, cache: Path | None = None) -> Path:
     """The folder of the cache that holds these demo data, drawn or not yet."""
     text = json.dumps([VERSION, seed, asdict(counts or DemoCounts())])
-    return cache_root() / "demo" / f"v{VERSION}-seed{seed}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return (cache or cache_root()) / "demo" / f"v{VERSION}-seed{seed}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def read_manifest(root: Path) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""A small training that a test kills: arguments are the checkpoint folder, the output file and the seconds a step takes."""
+"""A small training that a test kills; arguments: checkpoint folder, output file, seconds a step takes."""
 
 import sys
 import time
@@ -6,11 +6,10 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from rich.progress import Progress
-from torch import nn
-
 from linbench.suites.training import engine
 from linbench.suites.training.recipes import Optimisation
+from rich.progress import Progress
+from torch import nn
 
 
 class Regression(nn.Module):
@@ -38,7 +37,14 @@ def main(folder, output, pause):
         steps=40, max_minutes=None, images=4, lr=1e-2, lr_end=0.1, warmup_steps=3, weight_decay=0.1, clip_norm=1.0
     )
     curve = engine.train_stage(
-        "test", module, batches, stage, accelerator=Accelerator(cpu=True), folder=folder, seed=5, progress=Progress(disable=True)
+        "test",
+        module,
+        batches,
+        stage,
+        accelerator=Accelerator(cpu=True),
+        folder=folder,
+        seed=5,
+        progress=Progress(disable=True),
     )
     torch.save({"state": module.state_dict(), "steps": curve.steps, "points": [p["mse"] for p in curve.points]}, output)
 

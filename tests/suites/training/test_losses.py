@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from linbench.suites.training.losses import mask_losses, point_sample, uncertain_points
 
 

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from linbench.errors import LinBenchError
 from linbench.heads.sam import create_system
 from linbench.suites.training.pipeline import copy_decoder, train_system
@@ -132,7 +131,14 @@ def test_a_time_limit_ends_the_stage_at_the_end_of_its_schedule(tmp_path):
     limited = replace(recipe(joint=100_000).joint, max_minutes=1 / 60)
     changed = replace(recipe(), joint=limited)
     trained = train_system(
-        student, changed, teacher=None, distill_batches=batches, joint_batches=batches, folder=tmp_path, seed=0, quiet=True
+        student,
+        changed,
+        teacher=None,
+        distill_batches=batches,
+        joint_batches=batches,
+        folder=tmp_path,
+        seed=0,
+        quiet=True,
     )
     curve = trained.curves["joint"]
     assert 0 < curve.steps < 100_000

@@ -1,5 +1,4 @@
 import pytest
-
 from linbench.errors import UsageError
 from linbench.suites.training.engine import learning_rate
 from linbench.suites.training.recipes import DEMO, PAPER, RECIPES, load_recipe
@@ -19,7 +18,9 @@ def test_the_demo_recipe_leaves_time_for_data_and_evaluation_in_ten_minutes():
 
 
 def test_overrides_reach_nested_keys_and_keep_the_rest():
-    recipe = load_recipe("demo", ["joint.lr=3e-4", "loss.points=100", "augmentation.resize=[0.5, 1.5]", "layer_scale=none"])
+    recipe = load_recipe(
+        "demo", ["joint.lr=3e-4", "loss.points=100", "augmentation.resize=[0.5, 1.5]", "layer_scale=none"]
+    )
     assert recipe.joint.lr == 3e-4
     assert recipe.loss.points == 100
     assert recipe.augmentation.resize == (0.5, 1.5)

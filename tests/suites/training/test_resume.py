@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
-
 from linbench.errors import StoreError, WeightsError
 from linbench.suites.training.checkpoint import Checkpointer, save_tensors
+from torch import nn
 
 SCRIPT = Path(__file__).with_name("killed_training.py")
 
