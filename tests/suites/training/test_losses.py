@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -33,13 +31,17 @@ def test_without_importance_points_are_uniform():
     assert points[..., 0].mean().item() == pytest.approx(0.5, abs=0.03)
 
 
-def test_losses_of_constant_masks_are_the_closed_forms():
-    logits = torch.full((3, 1, 16, 16), 2.0)
-    truth = torch.ones(3, 1, 64, 64)
-    losses = mask_losses(logits, truth, points=100)
-    p = torch.sigmoid(torch.tensor(2.0)).item()
-    assert losses.bce.item() == pytest.approx(-math.log(p), rel=1e-5)
-    assert losses.dice.item() == pytest.approx(1 - (2 * 100 * p + 1) / (100 * p + 100 + 1), rel=1e-5)
+def test_losses_are_the_closed_forms_at_the_sampled_points():
+    logits = torch.randn(3, 1, 16, 16)
+    truth = (torch.rand(3, 1, 64, 64) > 0.5).float()
+    sampling = {"points": 100, "oversample": 3.0, "importance": 0.5}
+    losses = mask_losses(logits, truth, **sampling, generator=torch.Generator().manual_seed(7))
+    where = uncertain_points(logits, **sampling, generator=torch.Generator().manual_seed(7))
+    p, y = point_sample(logits, where).sigmoid(), point_sample(truth, where)
+    bce = -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+    dice = (1 - (2 * (p * y).sum(1) + 1) / (p.sum(1) + y.sum(1) + 1)).mean()
+    assert losses.bce.item() == pytest.approx(bce.item(), rel=1e-5)
+    assert losses.dice.item() == pytest.approx(dice.item(), rel=1e-5)
 
 
 def test_truth_of_another_size_is_compared_at_the_same_places():

@@ -63,10 +63,10 @@ def run(student, tmp_path, teacher=None, **changes):
 def test_joint_training_lowers_its_loss(tmp_path):
     torch.manual_seed(1)
     student = create_system("rwkvsam-t", layer_scale=0.3)
-    curve = run(student, tmp_path, joint=12).curves["joint"]
+    curve = run(student, tmp_path, joint=30).curves["joint"]
     totals = [point["bce"] + point["dice"] for point in curve.points]
-    assert curve.steps == 12
-    assert sum(totals[-3:]) < 0.9 * sum(totals[:3])
+    assert curve.steps == 30
+    assert sum(totals[-3:]) < 0.95 * sum(totals[:3])
 
 
 def test_distillation_brings_the_student_nearer_and_leaves_the_copied_decoder_alone(tmp_path, teacher):
