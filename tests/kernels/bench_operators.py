@@ -97,6 +97,6 @@ def test_q_shift_mix_backward(benchmark, tokens):
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_peak_memory_of_bi_wkv(tokens, direction):
-    command = [sys.executable, "-P", "-c", PEAK, str(tokens), direction]
+    command = [sys.executable, "-I", "-c", PEAK, str(tokens), direction]
     times_v = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert times_v <= 3

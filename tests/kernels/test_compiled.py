@@ -110,7 +110,7 @@ print(sum(cpu._shift.stats.cache_hits.values()))
     hits = []
     for _ in range(2):
         result = subprocess.run(
-            [sys.executable, "-P", "-c", code], capture_output=True, text=True, env=environment, check=True
+            [sys.executable, "-I", "-c", code], capture_output=True, text=True, env=environment, check=True
         )
         hits.append(result.stdout.strip())
     assert hits == ["0", "1"]

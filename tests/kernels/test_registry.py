@@ -93,6 +93,6 @@ def test_flops_follow_the_official_rule():
 
 def test_importing_the_operators_imports_no_compiler():
     code = "import sys, linbench.kernels; print('numba' in sys.modules or 'triton' in sys.modules)"
-    result = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
     assert not result.stderr

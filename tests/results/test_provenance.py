@@ -68,7 +68,7 @@ def test_flags_set_through_the_new_precision_switch_do_not_break_it():
         "torch.backends.cuda.matmul.fp32_precision = 'tf32'\n"
         "print(collect()['torch']['fp32_precision']['cuda.matmul'])"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "tf32\n"
 
 
@@ -84,5 +84,5 @@ def test_importing_the_folder_is_cheap_and_silent():
         "import sys, linbench.results.store, linbench.results.report\n"
         "print([name for name in ('torch', 'pandas', 'matplotlib.pyplot') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")

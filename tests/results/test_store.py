@@ -29,7 +29,7 @@ for index in range(count):
 
 
 def writer(root, name, count, size=4):
-    command = [sys.executable, "-P", "-c", WRITER, str(root), name, str(count), str(size)]
+    command = [sys.executable, "-I", "-c", WRITER, str(root), name, str(count), str(size)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
