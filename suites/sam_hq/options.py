@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -65,6 +66,8 @@ class SamHqOptions:
     def __post_init__(self) -> None:
         if not self.backbones:
             raise UsageError("no backbone given; for example --backbone rwkvsam-s")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise UsageError(f"--device '{self.device}' is not known; expected cpu, cuda or cuda:<index>")
         if self.train_masks and not self.masks:
             raise UsageError("--train-masks needs --masks NAME=FOLDER to evaluate on")
         if self.limit is not None and self.limit < 1:

@@ -13,7 +13,7 @@ import torch
 
 from ...backbones import backbone_options, backbone_spec
 from ...backbones.weights import file_sha256
-from ...errors import LinBenchError
+from ...errors import LinBenchError, UsageError
 from ...heads.sam import System, create_system
 from ...heads.sam.weights import DEMO, DEMO_SYSTEM, weights_path
 from ...kernels import resolve_backend
@@ -77,6 +77,8 @@ class _Run:
             if options.weights is not None:
                 weights_path(system_name(backbone), options.weights)
         self.made = 0
+        if options.device != "cpu" and not torch.cuda.is_available():
+            raise UsageError(f"--device {options.device}: no CUDA device works here (`bench doctor` says why); use cpu")
         self.protocol = get_protocol(options.protocol)
         self.sets = choose_sets(options, drawing=lambda done, total: self.say(f"drawing demo data {done}/{total}"))
         self.fingerprints = self.sets.fingerprints()
