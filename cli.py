@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="bench",
-    no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -30,7 +30,7 @@ app = typer.Typer(
     "`bench latency --res 512..2048 --backbone rwkvsam-s,vit-s`   latency over resolution\n\n"
     "`bench report`   tables and figures from the stored rows",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Draw the demo data; check data sets.")
+data_app = typer.Typer(help="Draw the demo data; check data sets.")
 app.add_typer(data_app, name="data")
 
 Backbones = Annotated[
@@ -56,12 +56,14 @@ INTERRUPTED = 130
 
 
 @app.callback(invoke_without_command=True)
-def _version(
+def _start(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     if version:
         print(f"linbench {__version__}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command(
@@ -197,7 +199,7 @@ def latency(
             _print_plan(SUITE.plan(options), store, resume, as_json)
             return
         store.check_writable()
-        rows = list(SUITE.run(SUITE.plan(options), store=store, progress=ticker, resume=resume, timing=options.timing))
+        rows = list(SUITE.run(options, store=store, progress=ticker, resume=resume))
     _finish(rows, store, as_json)
 
 
@@ -291,22 +293,34 @@ def doctor(as_json: AsJson = False, results: Results = None, data: Data = None, 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of `bench`: one line for an error a user can mend, and its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(args=list(arguments) if arguments is not None else None, prog_name="bench", standalone_mode=True)
+        code = app(args=list(arguments) if arguments is not None else None, prog_name="bench", standalone_mode=False)
     except LinBenchError as error:
         row_json = getattr(error, "row_json", None)
         if row_json is not None:
             print(row_json, file=sys.stderr)
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except SystemExit as stop:
-        # typer turns Ctrl-C into this exit code and says nothing.
-        if stop.code == INTERRUPTED:
-            print("interrupted; finished rows are kept, the same command goes on from here", file=sys.stderr)
-        raise
     except BrokenPipeError:
         sys.exit(0)
-    sys.exit(0)
+    except Exception as error:
+        # The parser's own errors; their class is typer's or click's, as the version has it.
+        if not hasattr(error, "format_message"):
+            raise
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "bench"
+        print(f"error: {error.format_message().rstrip('.')}; see `{command} --help`", file=sys.stderr)
+        sys.exit(2)
+    # typer turns Ctrl-C into this exit code and says nothing.
+    if code == INTERRUPTED:
+        print("interrupted; finished rows are kept, the same command goes on from here", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """A request to end is served as Ctrl-C is: workers are ended and the cell is stored as interrupted."""
+    raise KeyboardInterrupt
 
 
 class _Ticker:
@@ -400,6 +414,9 @@ def _troubles(rows: Sequence[Row]) -> dict[tuple[str, str | None], list[str]]:
 
 
 def _print_plan(cells: Sequence[Cell], store: Store, resume: bool, as_json: bool) -> None:
+    from .suites.base import finished_rows
+
+    finished = finished_rows(cells, store) if resume else {}
     records = [
         {
             "suite": cell.suite,
@@ -410,7 +427,7 @@ def _print_plan(cells: Sequence[Cell], store: Store, resume: bool, as_json: bool
                 if isinstance(value, (int, str)) and len(str(value)) < 24
             },
             "key": cell.key,
-            "state": "done" if resume and store.done(cell) else "to do",
+            "state": "done" if cell.key in finished else "to do",
         }
         for cell in cells
     ]

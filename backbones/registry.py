@@ -90,6 +90,9 @@ def backbone_spec(name: str) -> BackboneSpec:
         UsageError: No such name; the message suggests near ones.
     """
     if name.startswith("timm:") and len(name) > len("timm:"):
+        from .timm_models import check_name  # timm is slow to import
+
+        check_name(name.removeprefix("timm:"))
         return BackboneSpec(
             name=name,
             family="timm",

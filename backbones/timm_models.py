@@ -30,10 +30,7 @@ class TimmBackbone(Backbone):
 
     def __init__(self, *, model: str, pretrained: bool = False, **options: Any) -> None:
         super().__init__()
-        if not timm.is_model(model):
-            close = difflib.get_close_matches(model, timm.list_models(), n=3)
-            hint = f" Did you mean {', '.join(close)}?" if close else " See `timm.list_models()`."
-            raise UsageError(f"timm has no model '{model}'.{hint}")
+        check_name(model)
         # Vision transformers take any image size only when told so at construction.
         if "dynamic_img_size" not in options and _accepts_dynamic_size(model):
             options["dynamic_img_size"] = True
@@ -68,6 +65,14 @@ class TimmBackbone(Backbone):
             for key, value in state.items()
             if _plain(key) in own or not key.startswith(LEFT_OUT)
         }
+
+
+def check_name(model: str) -> None:
+    """Raise `UsageError` where timm has no such model; the message suggests near names."""
+    if not timm.is_model(model):
+        close = difflib.get_close_matches(model, timm.list_models(), n=3)
+        hint = f" Did you mean {', '.join(close)}?" if close else " See `timm.list_models()`."
+        raise UsageError(f"timm has no model '{model}'.{hint}")
 
 
 def _accepts_dynamic_size(model: str) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from typing import Any, Literal, get_args
 
 SCHEMA_VERSION = 1
@@ -45,6 +46,10 @@ class Cell:
         return int(self.key, 16)
 
 
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+
+
 @dataclass
 class Row:
     """A cell with its outcome.
@@ -65,7 +70,7 @@ class Row:
     samples: dict[str, list[Any]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
-    created_utc: str = ""
+    created_utc: str = field(default_factory=_now)
     schema: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .provenance import device_name
-from .schema import Row, canonical_json
+from .schema import Cell, Row, canonical_json
 
 NUMBERED = ("ok", "unstable")
 MARKS = {"oom": "OOM", "skipped": "skip", "unsupported": "n/a", "interrupted": "-"}
@@ -79,8 +79,8 @@ def split_series(rows: Sequence[Row], *, varying: Collection[str], shown: Collec
         return {name: value for name, value in row.cell.params.items() if name not in varying}
 
     members = [found for _, found in group(rows, lambda row: (row.cell.backbone, fixed(row)))]
-    named = sorted({name for found in members for name in fixed(found[0])} - set(shown))
-    telling = [name for name in named if len({canonical_json(found[0].cell.params.get(name)) for found in members}) > 1]
+    cells = [found[0].cell for found in members]
+    telling = _telling_names(cells, {name for cell in cells for name in cell.params} - {*varying, *shown}, shown)
     series = []
     for found in members:
         first = found[0].cell
@@ -88,6 +88,24 @@ def split_series(rows: Sequence[Row], *, varying: Collection[str], shown: Collec
         label = f"{first.backbone} ({', '.join(facts)})" if facts else first.backbone
         series.append(Series(first.backbone, label, tuple(found)))
     return series
+
+
+def _telling_names(cells: Sequence[Cell], names: Collection[str], shown: Collection[str]) -> list[str]:
+    """The parameters that tell the cells apart.
+
+    Those with two values; and where a backbone's cells would look alike still, those that only some of them have.
+    """
+
+    def values(name: str, among: Sequence[Cell]) -> set[str]:
+        return {canonical_json(cell.params[name]) for cell in among if name in cell.params}
+
+    def looks(cell: Cell, by: Collection[str]) -> str:
+        return canonical_json([cell.backbone, *(cell.params.get(name) for name in sorted({*by, *shown}))])
+
+    telling = {name for name in names if len(values(name, cells)) > 1}
+    alike = [cell for cell in cells if sum(looks(cell, telling) == looks(other, telling) for other in cells) > 1]
+    telling |= {name for name in names if 0 < sum(name in cell.params for cell in alike) < len(alike)}
+    return sorted(telling)
 
 
 def _brief(value: Any) -> str:

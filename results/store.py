@@ -99,7 +99,6 @@ class Store:
         folder = self._folder(row.cell)
         data = _plain(row.to_dict())
         now = datetime.now(timezone.utc)
-        data["created_utc"] = row.created_utc or now.isoformat(timespec="microseconds")
         try:
             stem = f"{row.cell.key}-{self._stamp(folder, row.cell, now)}-{os.getpid()}-{secrets.token_hex(4)}"
             path = folder / f"{stem}.json"

@@ -84,9 +84,9 @@ def _datasets(rows: list[Row]) -> list[str]:
 
 
 def _columns(lines: list[Line], datasets: list[str], *, published: bool, comparable: bool) -> list[_Column]:
-    columns: list[_Column] = [(("", "system"), lambda line: line.series.label if line.series else "-")]
+    columns: list[_Column] = [(("", "system"), _system)]
     if published:
-        columns.append((("", "in the paper"), lambda line: line.published.label if line.published else "-"))
+        columns.append((("", "in the paper"), _in_paper))
     columns += [(("", name), partial(_param, name)) for name in _telling(lines)]
     columns.append((("", "seeds"), Line.seeds))
     if published:
@@ -105,6 +105,18 @@ def _columns(lines: list[Line], datasets: list[str], *, published: bool, compara
     if box and len(lines) > 1:
         columns.append((("all images", "over box"), partial(_over, box)))
     return columns
+
+
+def _system(line: Line) -> str:
+    if line.series:
+        return line.series.label
+    return line.published.label if line.published else "-"
+
+
+def _in_paper(line: Line) -> str:
+    if line.series is None:
+        return "only there"
+    return line.published.label if line.published else "-"
 
 
 def _telling(lines: list[Line]) -> list[str]:

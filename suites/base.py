@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol, TypeVar
 
+from ..results.provenance import collect
 from ..results.schema import Cell, Row
 from ..results.store import Store
 
@@ -44,10 +46,29 @@ class Suite(Protocol[OptionsT_contra]):
         ...
 
     def run(
-        self, cells: Sequence[Cell], *, store: Store, progress: Progress | None = None, resume: bool = True
+        self, options: OptionsT_contra, *, store: Store, progress: Progress | None = None, resume: bool = True
     ) -> Iterator[Row]:
-        """Measure `cells`, store each row as soon as it is made, and yield it.
+        """Measure the cells of `plan(options)`, store each row as soon as it is made, and yield it.
 
         With `resume`, a cell that has an ok row in `store` is not measured again: that row is yielded.
         """
         ...
+
+
+def finished_rows(cells: Sequence[Cell], store: Store) -> dict[str, Row]:
+    """The stored ok rows of `cells` by key; of a cell that names a device, only a row measured on this machine's."""
+    found: dict[str, Row] = {}
+    for cell in cells:
+        row = store.done(cell)
+        # The device's name costs an import of torch, so it is asked for only when there is a row to compare with.
+        if row is not None and "device" in cell.params:
+            row = store.done(cell, device=device_name(cell.params["device"]))
+        if row is not None:
+            found[cell.key] = row
+    return found
+
+
+@lru_cache
+def device_name(device: str) -> str:
+    """The name of a device of this machine, as rows have it."""
+    return str(collect(device)["device"]["name"])

@@ -7,22 +7,19 @@ the 95 % interval of its median is narrow enough or its budget is spent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator
 from typing import Any
 
 from ..backbones import backbone_spec
 from ..errors import UsageError
-from ..results.provenance import collect
 from ..results.schema import Cell, Row
 from ..results.store import Store
-from .base import Event, Progress
+from .base import Event, Progress, finished_rows
 from .latency_options import LatencyOptions, parse_resolutions
 from .latency_sweep import Sweep, subjects_of
 from .runner.environment import default_threads
-from .runner.sampling import Timing
 
-__all__ = ["SUITE", "LatencyOptions", "LatencySuite", "finished_rows", "parse_resolutions"]
+__all__ = ["SUITE", "LatencyOptions", "LatencySuite", "parse_resolutions"]
 
 PROTOCOL = "blp-1-core"
 
@@ -46,28 +43,21 @@ class LatencySuite:
         return [Cell(self.name, name, _params(options, size, name, kind)) for size, name, kind in order]
 
     def run(
-        self,
-        cells: Sequence[Cell],
-        *,
-        store: Store,
-        progress: Progress | None = None,
-        resume: bool = True,
-        timing: Timing | None = None,
+        self, options: LatencyOptions, *, store: Store, progress: Progress | None = None, resume: bool = True
     ) -> Iterator[Row]:
-        """Measure `cells`; see `suites.base.Suite.run`.
+        """Measure the cells of `plan(options)`; see `suites.base.Suite.run`.
 
         Args:
-            cells: From `plan`.
+            options: What to measure, how long and how often.
             store: Where every row goes as soon as it is made.
             progress: Called at every step.
             resume: Yield the stored row of a cell that has an ok one from this device, instead of measuring it again.
-            timing: How long and how often to measure (`LatencyOptions.timing`).
 
         Raises:
             UsageError: The device is not there.
             KeyboardInterrupt: After the workers were killed and the cells begun were stored as interrupted.
         """
-        timing = timing or Timing()
+        cells, timing = self.plan(options), options.timing
         finished = finished_rows(cells, store) if resume else {}
         yield from finished.values()
         pending = [cell for cell in cells if cell.key not in finished]
@@ -90,18 +80,6 @@ class LatencySuite:
             yield from Sweep(group, timing, keep=keep, say=say).run()
 
 
-def finished_rows(cells: Sequence[Cell], store: Store) -> dict[str, Row]:
-    """The stored ok rows of `cells` that were measured on this device, by key."""
-    found: dict[str, Row] = {}
-    for cell in cells:
-        # The device's name costs an import of torch, so it is asked for only when there is a row to compare with.
-        if store.done(cell) is not None:
-            row = store.done(cell, device=_device_name(cell.params["device"]))
-            if row is not None:
-                found[cell.key] = row
-    return found
-
-
 def _check_device(device: str) -> None:
     if device == "cpu":
         return
@@ -111,11 +89,6 @@ def _check_device(device: str) -> None:
     if int(device.partition(":")[2]) >= count:
         found = f"{count} CUDA device(s)" if count else "no CUDA device"
         raise UsageError(f"device '{device}' is not there: torch finds {found}; use --device cpu or another index")
-
-
-@lru_cache
-def _device_name(device: str) -> str:
-    return str(collect(device)["device"]["name"])
 
 
 def _attention_kinds(name: str, options: LatencyOptions) -> tuple[str | None, ...]:

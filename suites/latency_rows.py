@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,6 @@ from .runner.sampling import Sampling
 
 _MIB = 2**20
 _FEW = 10
-
-
-def now_utc() -> str:
-    """The time for `Row.created_utc`."""
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
 def measured_row(
@@ -84,7 +78,7 @@ def measured_row(
         samples["device_ms"] = device_blocks
     schedule = {"peers": peers, "iterations": sampling.iterations, "warmup_iterations": prepared["warmup_iterations"]}
     provenance = {**facts["provenance"], "schedule": schedule}
-    return Row(cell, "ok", metrics, samples, provenance, created_utc=now_utc())
+    return Row(cell, "ok", metrics, samples, provenance)
 
 
 def _rates(prepared: Mapping[str, Any], latency_ms: float) -> dict[str, float | None]:
@@ -106,7 +100,7 @@ def failed_row(cell: Cell, failure: Failure, provenance: Mapping[str, Any], stde
         name: value / _MIB for name, value in amounts.items() if value is not None
     }
     told = {**provenance, **({"stderr_tail": stderr_tail} if stderr_tail else {})}
-    return Row(cell, failure.status, metrics, {}, told, failure.error, now_utc())
+    return Row(cell, failure.status, metrics, {}, told, failure.error)
 
 
 def skipped_row(cell: Cell, because: Row) -> Row:
@@ -114,7 +108,7 @@ def skipped_row(cell: Cell, because: Row) -> Row:
     size = because.cell.params["res"]
     told = {name: value for name, value in because.provenance.items() if name != "stderr_tail"}
     error = f"not tried: at {size} pixels the same subject ended with '{because.status}' (row {because.cell.key})"
-    return Row(cell, "skipped", {}, {}, {**told, "because_of": because.cell.key}, error, now_utc())
+    return Row(cell, "skipped", {}, {}, {**told, "because_of": because.cell.key}, error)
 
 
 def failure_of(error: WorkerDiedError | WorkerHungError) -> Failure:

@@ -2,6 +2,9 @@
 
 import json
 import pickle
+import signal
+import subprocess
+import sys
 
 import cv2
 import linbench
@@ -195,6 +198,12 @@ def test_a_folder_of_options_in_a_file(bench):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("run",), "Missing argument 'suite'"),
+        (("run", "sam-hq"), "--backbone"),
+        (("run", "sam-hq", "-b", "vit-s", "--seed", "one"), "--seed"),
+        (("measure",), "No such command 'measure'"),
+        (("data",), "Missing command"),
+        (("latency", "-b", "vit-s", "--threads", "0"), "--threads"),
         (("run", "sam-hq", "-b", "rwkvsam-small"), "Did you mean rwkvsam-s"),
         (("run", "sam-hq", "-b", ","), "no backbone given"),
         (("run", "sam_hq", "-b", "vit-s"), "Did you mean sam-hq"),
@@ -345,7 +354,7 @@ def test_unknown_timm_model(bench, photos, weights):
     bench("run", "sam-hq", "-b", "timm:resnet_18", "--weights", weights, "--masks", f"DISCS={photos}")
     assert "Did you mean resnet18" in bench.error
     assert bench.code == 2
-    assert bench.rows() == {"baseline:box": "ok"}
+    assert bench.rows() == {}
 
 
 def test_no_demo_weights_for_a_backbone(bench, photos):
@@ -368,6 +377,29 @@ def test_unwritable_results_folder(bench, photos, weights, command):
         bench("latency", "-b", "vit-t", "--res", "32", "--results", bench.results)
     assert f"cannot write results under {bench.results}" in bench.error
     assert bench.code == 74
+
+
+def test_a_request_to_end_leaves_an_interrupted_row(tmp_path):
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from linbench.cli import main; main()", "latency", "-b", "vit-t", "--res", "512"),
+            *("--threads", "1", "--rounds", "1000", "--budget", "1000", "--results", str(tmp_path)),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    seen = []
+    while "round" not in (seen or [""])[-1]:
+        seen.append(process.stderr.readline())
+        assert process.poll() is None, seen
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "finished rows are kept" in err
+    assert "Traceback" not in err
+    (path,) = (tmp_path / "runs").rglob("*.json")
+    assert json.loads(path.read_text())["status"] == "interrupted"
 
 
 def test_interrupt_says_that_rows_are_kept(bench, monkeypatch):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DataError, UsageError
+from ...settings import data_root
 from .coconut import CoconutPanoptic
 from .masks import FolderMasks, MaskDataset
-from .roots import data_root
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def locate(name: str, root: Path | str | None = None) -> tuple[Path, Path]:
         DataError: The set is not there; the message shows the expected tree.
     """
     spec = dataset_spec(name)
-    base = data_root(root)
+    base = data_root(None if root is None else Path(root))
     if base is None:
         raise UsageError(f"no data root for {name}: set LINBENCH_DATA or give one (`bench data demo` draws demo data)")
     if not base.is_dir():

@@ -73,7 +73,8 @@ class _Run:
         self.options = options
         self.progress = progress
         for backbone in options.backbones:
-            backbone_spec(backbone)
+            for operator in backbone_spec(backbone).operators:
+                resolve_backend(operator, options.device, torch.float32, options.kernels)
             if options.weights is not None:
                 weights_path(system_name(backbone), options.weights)
         self.made = 0

@@ -75,7 +75,7 @@ def train_stage(  # noqa: PLR0915 - one loop, read from top to bottom
         StoreError: A checkpoint cannot be written.
     """
     optimizer = torch.optim.AdamW(
-        parameter_groups(module, optimisation.weight_decay), lr=optimisation.lr, betas=optimisation.betas
+        parameter_groups(module, optimisation.weight_decay), lr=optimisation.lr, betas=optimisation.betas, fused=True
     )
     checkpointer = Checkpointer(folder)
     curve = Curve()
@@ -141,6 +141,11 @@ def train_stage(  # noqa: PLR0915 - one loop, read from top to bottom
                 next_probe = (math.floor(fraction * probes) + 1) / probes
             curve.points.append(point)
             running, since = {}, 0
+            if not (progress.console.is_terminal or progress.disable):
+                left = curve.seconds * (1 / fraction - 1)
+                progress.console.print(
+                    f"{name}: step {curve.steps}, loss {float(total.detach()):.3f}, {left:.0f} s left"
+                )
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
             save()
             saved = time.monotonic()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 
@@ -79,7 +80,8 @@ def train_system(
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, disable=quiet or not accelerator.is_main_process) as progress:
+    # Standard output belongs to the results.
+    with Progress(*columns, console=Console(stderr=True), disable=quiet or not accelerator.is_main_process) as progress:
 
         def stage(name: str, module: nn.Module, batches: Batches) -> None:
             curves[name] = train_stage(

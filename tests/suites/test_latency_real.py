@@ -17,7 +17,7 @@ BUDGET = {"threads": 1, "budget_s": 0.3, "rounds": 3}
 
 def measure(tmp_path, **options):
     options = LatencyOptions(**BUDGET, **options)
-    rows = SUITE.run(SUITE.plan(options), store=Store(tmp_path), timing=options.timing)
+    rows = SUITE.run(options, store=Store(tmp_path))
     return {(row.cell.backbone, row.cell.params["res"]): row for row in rows}
 
 
@@ -63,7 +63,7 @@ def test_ctrl_c_leaves_rows_and_no_orphan(tmp_path):
         "from linbench.results.store import Store; from linbench.suites.latency import SUITE, LatencyOptions;"
         "options = LatencyOptions(backbones=('noisy',), subject='odd_models:build', resolutions=(32,), threads=1,"
         " budget_s=1e6, rounds=10**6);"
-        f"list(SUITE.run(SUITE.plan(options), store=Store({str(tmp_path)!r}), timing=options.timing,"
+        f"list(SUITE.run(options, store=Store({str(tmp_path)!r}),"
         " progress=lambda event: print(event.message, flush=True)))"
     )
     process = subprocess.Popen(

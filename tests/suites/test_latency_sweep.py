@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 from linbench.errors import UsageError
 from linbench.results.store import Store
-from linbench.suites import latency, latency_sweep
+from linbench.suites import base, latency_sweep
 from linbench.suites.latency import SUITE, LatencyOptions
 from linbench.suites.runner.process import WorkerDiedError, WorkerHungError
 
@@ -92,12 +92,12 @@ def script(monkeypatch):
     monkeypatch.setattr(ScriptedWorker, "made", [])
     monkeypatch.setattr(latency_sweep, "Worker", ScriptedWorker)
     monkeypatch.setattr(latency_sweep, "collect", lambda device: {"device": {"type": "cpu", "name": "a CPU"}})
-    monkeypatch.setattr(latency, "_device_name", lambda device: "a CPU")
+    monkeypatch.setattr(base, "device_name", lambda device: "a CPU")
     return ScriptedWorker.script
 
 
 def sweep(store, options=OPTIONS, **arguments):
-    rows = list(SUITE.run(SUITE.plan(options), store=store, timing=options.timing, **arguments))
+    rows = list(SUITE.run(options, store=store, **arguments))
     return {(row.cell.backbone, row.cell.params["res"]): row for row in rows}
 
 
@@ -190,7 +190,7 @@ def test_resume_measures_only_what_is_missing(script, tmp_path):
 
 def test_rows_of_another_device_do_not_count(script, tmp_path, monkeypatch):
     sweep(Store(tmp_path))
-    monkeypatch.setattr(latency, "_device_name", lambda device: "another CPU")
+    monkeypatch.setattr(base, "device_name", lambda device: "another CPU")
     ScriptedWorker.made.clear()
     sweep(Store(tmp_path))
     assert len(ScriptedWorker.made) == 2
@@ -208,7 +208,7 @@ def test_an_interruption_keeps_rows_and_kills_workers(script, tmp_path):
 
 
 def test_a_caller_who_stops_listening_leaves_no_worker(script, tmp_path):
-    rows = SUITE.run(SUITE.plan(OPTIONS), store=Store(tmp_path), timing=OPTIONS.timing)
+    rows = SUITE.run(OPTIONS, store=Store(tmp_path))
     next(rows)
     assert any(worker.alive for worker in ScriptedWorker.made)
     rows.close()

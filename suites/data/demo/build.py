@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 
 from ....errors import DataError, UsageError
-from ..roots import cache_root
+from ....settings import cache_root
 from .layouts import MASK_SETS, PANOPTIC_JSON, DemoCounts, categories, write_item
 
 VERSION = 1
