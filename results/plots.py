@@ -110,11 +110,13 @@ def learning_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
         members = [row for row in curved if row.cell.backbone == backbone]
         series = split_series(members, varying=(), shown=("dataset_fingerprints",))
         names = sorted({name for row in members for name in _curve_names(row)}, key=lambda name: (name != "loss", name))
-        with open_figure(len(names), width=6.4, height=2.8) as (figure, axes):
-            for name, ax in zip(names, axes, strict=True):
+        columns = min(2, len(names))
+        with open_figure(-(-len(names) // columns), width=4.4 * columns, height=2.4, columns=columns) as (figure, axes):
+            for name, ax in zip(names, axes, strict=False):
                 _curve_panel(ax, name, series)
-            axes[0].set_title(_curve_title(backbone, members), fontsize=9, loc="left")
-            axes[-1].set_xlabel("step")
+            for ax in axes[len(names) :]:
+                ax.set_axis_off()
+            figure.suptitle(_curve_title(backbone, members), fontsize=9)
             paths += save_figure(figure, folder, f"curve-{folder_name(backbone)}", ("png", "svg"))
     return paths
 
@@ -144,7 +146,8 @@ def _curve_panel(ax: Axes, name: str, series: Sequence[Series]) -> None:
             ax.plot(
                 *zip(*points, strict=True), label=one.label, linewidth=1.2, markersize=3.5, **style
             ) if points else None
-    ax.set_ylabel(name)
+    ax.set_ylabel(name.replace("_", " "))
+    ax.set_xlabel("step")
     if len(series) > 1:
         ax.legend(fontsize=7)
 

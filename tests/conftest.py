@@ -6,6 +6,7 @@ import re
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -95,3 +96,30 @@ def close():
 def normal():
     """`normal(seed, shape)`: a golden's input tensor."""
     return standard_normal
+
+
+@pytest.fixture
+def one_thread():
+    """Run on one thread: for tensors too small for more to pay."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def draw_discs():
+    """`draw_discs(root, images, masks, count)`: pictures of a disc, PNG and JPEG, with soft-edged masks."""
+
+    def draw(root, images, masks, count):
+        for part in (images, masks):
+            (root / part).mkdir(parents=True)
+        for index in range(count):
+            mask = np.zeros((48, 64), np.uint8)
+            cv2.circle(mask, (20 + 3 * index, 22), 10 + index, 255, -1, cv2.LINE_AA)
+            picture = cv2.merge([mask, 255 - mask, np.full_like(mask, 20 * index)])
+            cv2.imwrite(str(root / images / f"{index}.{'jpg' if index % 2 else 'png'}"), picture)
+            cv2.imwrite(str(root / masks / f"{index}.png"), mask)
+        return root
+
+    return draw

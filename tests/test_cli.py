@@ -14,8 +14,6 @@ import torch
 from linbench.cli import main
 from safetensors.torch import save_file
 
-WIDTH, HEIGHT = 64, 48
-
 
 class Bench:
     """Runs `bench` in this process, away from the user's folders, and keeps what it said."""
@@ -50,30 +48,17 @@ class Bench:
 
 
 @pytest.fixture
-def bench(capsys, tmp_path, monkeypatch):
+def bench(capsys, tmp_path, monkeypatch, one_thread):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LINBENCH_DATA", raising=False)
     monkeypatch.setenv("LINBENCH_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("LINBENCH_CACHE", str(tmp_path / "cache"))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Bench(capsys, tmp_path)
-    torch.set_num_threads(threads)
+    return Bench(capsys, tmp_path)
 
 
 @pytest.fixture
-def photos(tmp_path):
-    """A folder with three pictures of a disc and their masks."""
-    root = tmp_path / "photos"
-    for part in ("im", "gt"):
-        (root / part).mkdir(parents=True)
-    for index in range(3):
-        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-        cv2.circle(mask, (24 + 6 * index, 22), 12, 255, -1)
-        picture = cv2.merge([mask, 255 - mask, np.full_like(mask, 60 * index)])
-        cv2.imwrite(str(root / "im" / f"{index}.png"), picture)
-        cv2.imwrite(str(root / "gt" / f"{index}.png"), mask)
-    return root
+def photos(draw_discs, tmp_path):
+    return draw_discs(tmp_path / "photos", "im", "gt", 3)
 
 
 @pytest.fixture(scope="module")
@@ -270,13 +255,13 @@ def test_folder_without_masks(bench, photos, weights):
 
 
 def test_image_without_its_mask(bench, photos, weights):
-    (photos / "gt" / "1.png").unlink()
-    assert "1.png" in evaluate(bench, photos, weights).error
+    (photos / "gt" / "2.png").unlink()
+    assert "2.png" in evaluate(bench, photos, weights).error
     assert bench.code == 1
 
 
 def test_corrupt_image(bench, photos, weights):
-    picture = photos / "im" / "1.png"
+    picture = photos / "im" / "2.png"
     picture.write_bytes(picture.read_bytes()[:60])
     assert str(picture) in evaluate(bench, photos, weights).error
     assert "--max-bad 1" in bench.error
@@ -289,7 +274,7 @@ def test_corrupt_image(bench, photos, weights):
 
 
 def test_mask_of_another_size(bench, photos, weights):
-    cv2.imwrite(str(photos / "gt" / "2.png"), np.zeros((HEIGHT, WIDTH // 2), np.uint8))
+    cv2.imwrite(str(photos / "gt" / "2.png"), np.zeros((48, 32), np.uint8))
     assert "mask of 32x48 for an image of 64x48" in evaluate(bench, photos, weights).error
     assert bench.code == 1
 

@@ -6,12 +6,8 @@ import torch
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Run on one thread: the tensors are too small for more to pay."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _small_tensors(one_thread):
+    return one_thread
 
 
 @pytest.fixture(scope="session")

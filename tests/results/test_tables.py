@@ -108,6 +108,15 @@ def test_settings_without_a_column_are_told_in_the_label():
     assert {"vit-s", "vit-s (attention=eager)"} <= labels
 
 
+def test_what_only_some_systems_have_is_no_part_of_a_label():
+    rows = [hq_row("vit-s", three(60, 50), kernels="auto"), hq_row("rwkvsam-s", three(61, 50), teacher_sha256="1" * 64)]
+    assert [line[0] for line in table3([*rows, hq_row("baseline:box", three(33, 23))])[0].cells][-3:] == [
+        "rwkvsam-s",
+        "vit-s",
+        "baseline:box",
+    ]
+
+
 def test_a_users_folders_have_columns_and_no_published_lines():
     scores = {"Horses": (80.0, 70.0), "ECSSD": (90.0, 85.0)}
     params = {"data": "real", "datasets": list(scores), "dataset_fingerprints": dict.fromkeys(scores, "e" * 64)}

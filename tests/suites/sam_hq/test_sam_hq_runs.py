@@ -7,14 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from linbench.errors import LinBenchError, UsageError
 from linbench.results.store import Store
 from linbench.suites.sam_hq import SUITE, SamHqOptions
 from linbench.suites.sam_hq import suite as suite_module
 from linbench.suites.training.recipes import load_recipe
 
-WIDTH, HEIGHT = 72, 56
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = load_recipe(
     "demo",
     [
@@ -25,27 +25,9 @@ TINY = load_recipe(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
-def discs(tmp_path):
-    """Ten pictures of a disc, JPEG and PNG, with soft-edged masks."""
-    root = tmp_path / "discs"
-    for part in ("images", "masks"):
-        (root / part).mkdir(parents=True)
-    for index in range(10):
-        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-        cv2.circle(mask, (20 + 3 * index, 28), 10 + index, 255, -1, cv2.LINE_AA)
-        picture = cv2.merge([mask, 255 - mask, np.full_like(mask, 20 * index)])
-        cv2.imwrite(str(root / "images" / f"{index}.{'jpg' if index % 2 else 'png'}"), picture)
-        cv2.imwrite(str(root / "masks" / f"{index}.png"), mask)
-    return root
+def discs(draw_discs, tmp_path):
+    return draw_discs(tmp_path / "discs", "images", "masks", 10)
 
 
 @pytest.fixture
