@@ -180,7 +180,7 @@ PAPER = Recipe(
 
 DEMO = Recipe(
     name="demo",
-    frame=256,
+    frame=192,
     eval_frame=384,
     instances=12,
     precision="auto",
@@ -188,10 +188,10 @@ DEMO = Recipe(
     train_prompt_encoder=True,
     augment_distill=True,
     distill=Optimisation(
-        steps=400, max_minutes=1.4, images=8, lr=2e-3, lr_end=0.1, warmup_steps=20, weight_decay=0.02, clip_norm=1.0
+        steps=400, max_minutes=1.2, images=8, lr=2e-3, lr_end=0.1, warmup_steps=20, weight_decay=0.02, clip_norm=1.0
     ),
     joint=Optimisation(
-        steps=500, max_minutes=5.8, images=4, lr=1e-3, lr_end=0.01, warmup_steps=20, weight_decay=0.02, clip_norm=1.0
+        steps=700, max_minutes=6.0, images=4, lr=1e-3, lr_end=0.01, warmup_steps=20, weight_decay=0.02, clip_norm=1.0
     ),
     loss=MaskLoss(points=4096),
     augmentation=Augmentation(resize=(0.7, 1.8), colour=0.2),
