@@ -48,7 +48,7 @@ Data = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be measured, and what is there already.")]
-Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Take finished rows instead of measuring again.")]
+Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Take rows this installation finished; no: again.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores).")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:0.")]
 FAILURES = ("failed", "crash", "timeout", "wrong")
@@ -144,7 +144,7 @@ def run(
         kernels=kernels,
         cache=settings.cache_root(cache),
     )
-    store = _store(results)
+    store = _store(results, cache)
     with _Ticker() as ticker:
         if dry_run:
             _print_plan(SUITE.plan(options), store, resume, as_json)
@@ -371,11 +371,11 @@ def _folders(option: str, texts: Iterable[str] | None) -> tuple[tuple[str, Path]
     return tuple(folders)
 
 
-def _store(results: Path | None) -> Store:
+def _store(results: Path | None, cache: Path | None = None) -> Store:
     from . import settings
     from .results.store import Store
 
-    return Store(settings.results_root(results))
+    return Store(settings.results_root(results), installation=settings.installation(cache))
 
 
 def _use_threads(threads: int | None) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from pathlib import Path
 
-from .errors import UsageError
+from .errors import StoreError, UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,6 +35,24 @@ def cache_root(option: Path | None = None) -> Path:
         return found
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "linbench"
+
+
+def installation(option: Path | None = None) -> str:
+    """The name of this installation: random, made once and kept in the cache folder (`option`: that folder).
+
+    Raises:
+        StoreError: The cache folder cannot be written.
+    """
+    path = cache_root(option) / "installation"
+    try:
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(secrets.token_hex(8), encoding="ascii")
+        return path.read_text(encoding="ascii")
+    except OSError as error:
+        raise StoreError(
+            f"cannot write the cache folder {path.parent}: {error.strerror}; set LINBENCH_CACHE to one that can be"
+        ) from error
 
 
 def _setting(key: str, option: Path | None) -> Path | None:

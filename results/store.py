@@ -68,10 +68,16 @@ class Store:
     """Rows under `<root>/runs/<suite>/<backbone>/<cell-key>-<utc>-<pid>-<random>.json`.
 
     Any number of processes may write at once: every row has a name of its own and appears whole or not at all.
+
+    Args:
+        root: The results folder.
+        installation: Name that rows written here bear. `done` then takes rows of that name only: those that came
+            with a clone or from a colleague are reported but stop no measurement. None: rows bear no name, any counts.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, *, installation: str | None = None) -> None:
         self.root = Path(root)
+        self.installation = installation
 
     def check_writable(self) -> None:
         """Write and remove a probe file, so that a long run does not end at a read-only folder.
@@ -98,6 +104,8 @@ class Store:
         """
         folder = self._folder(row.cell)
         data = _plain(row.to_dict())
+        if self.installation is not None:
+            data["provenance"]["installation"] = self.installation
         now = datetime.now(timezone.utc)
         try:
             stem = f"{row.cell.key}-{self._stamp(folder, row.cell, now)}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -142,6 +150,8 @@ class Store:
         paths = sorted(self._folder(cell).glob(f"{cell.key}-*.json"), key=_order, reverse=True)
         for row, _ in map(_read, paths):
             if row is None or row.status != "ok" or row.cell.key != cell.key:
+                continue
+            if self.installation not in (None, row.provenance.get("installation")):
                 continue
             if device is None or device_name(row) == device:
                 return row

@@ -155,6 +155,13 @@ def test_dry_run_measures_nothing_and_knows_what_is_done(bench, photos, weights)
     assert not bench.results.exists()
 
 
+def test_rows_that_came_along_stop_no_measurement(bench, photos, weights, monkeypatch):
+    evaluate(bench, photos, weights)
+    monkeypatch.setenv("LINBENCH_CACHE", str(bench.home / "new user"))
+    evaluate(bench, photos, weights)
+    assert len(list((bench.results / "runs").rglob("*.json"))) == 4
+
+
 def test_latency_dry_run(bench):
     bench("latency", "--res", "64..128:32", "-b", "rwkvsam-t,vit-t", "--attention", "sdpa,eager", "--dry-run", "--json")
     plan = [(record["backbone"], record["res"], record.get("attention")) for record in json.loads(bench.out)]

@@ -242,3 +242,13 @@ def test_provenance_of_another_schema_is_kept(tmp_path):
     row.provenance = {**on(), "unknown": {"deep": [1, None]}}
     Store(tmp_path).write(row)
     assert Store(tmp_path).rows()[0].provenance == row.provenance
+
+
+def test_rows_of_another_installation_are_kept_but_stop_no_measurement(tmp_path):
+    row = latency_row("vit-s", 512, 3.0)
+    Store(tmp_path, installation="theirs").write(row)
+    ours = Store(tmp_path, installation="ours")
+    assert ours.done(row.cell) is None
+    assert [found.provenance["installation"] for found in ours.rows()] == ["theirs"]
+    ours.write(row)
+    assert ours.done(row.cell).provenance["installation"] == "ours"
