@@ -47,8 +47,18 @@ def line_style(index: int) -> dict[str, Any]:
 
 
 @contextmanager
-def open_figure(lines: int, *, width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure of `lines` x `columns` panels, line by line; `width` in inches, `height` in inches a line."""
+def open_figure(
+    lines: int, *, width: float, height: float, columns: int = 1, shares: Sequence[float] | None = None
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure of `lines` x `columns` panels, line by line.
+
+    Args:
+        lines: Panels from top to bottom.
+        width: Of the figure, in inches.
+        height: Of a line, in inches; their mean, where `shares` gives each line its share.
+        columns: Panels from left to right.
+        shares: Relative height of each line; equal where None.
+    """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -58,7 +68,7 @@ def open_figure(lines: int, *, width: float, height: float, columns: int = 1) ->
         mpl.rcParams.update(STYLE)  # type: ignore[arg-type]
         figure = Figure(figsize=(width, height * lines), layout="constrained")
         FigureCanvasAgg(figure)
-        yield figure, list(figure.subplots(lines, columns, squeeze=False).flat)
+        yield figure, list(figure.subplots(lines, columns, squeeze=False, height_ratios=shares).flat)
 
 
 def save_figure(figure: Figure, folder: Path, stem: str, suffixes: Sequence[str]) -> list[Path]:

@@ -14,7 +14,7 @@ from .canvas import MARKERS, PALETTE, line_style, open_figure, save_figure
 from .latency_table import Panel, growth, latency_interval, panels
 from .provenance import device_name
 from .schema import Row
-from .series import Series, split_series
+from .series import Series, group, split_series
 from .store import folder_name
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _one_two_five() -> Any:
 
 
 def learning_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Draw `curve-<backbone>.png` and `.svg` for each backbone whose rows hold `curve/*` samples.
+    """Draw `curve-<backbone>-<data>.png` and `.svg` for each backbone and data whose rows hold `curve/*` samples.
 
     `curve/<name>` is drawn over `curve/<name>_step` where there is one, else over `curve/step`; one panel a name, one
     line a row. Nulls are left out.
@@ -106,9 +106,8 @@ def learning_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
     """
     curved = [row for row in rows if _curve_names(row)]
     paths = []
-    for backbone in sorted({row.cell.backbone for row in curved}):
-        members = [row for row in curved if row.cell.backbone == backbone]
-        series = split_series(members, varying=(), shown=("dataset_fingerprints",))
+    for (backbone, data), members in group(curved, lambda row: (row.cell.backbone, row.cell.params.get("data"))):
+        series = split_series(members, varying=(), shown=("dataset_fingerprints", "train_fingerprints"))
         names = sorted({name for row in members for name in _curve_names(row)}, key=lambda name: (name != "loss", name))
         columns = min(2, len(names))
         with open_figure(-(-len(names) // columns), width=4.4 * columns, height=2.4, columns=columns) as (figure, axes):
@@ -116,14 +115,10 @@ def learning_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
                 _curve_panel(ax, name, series)
             for ax in axes[len(names) :]:
                 ax.set_axis_off()
-            figure.suptitle(_curve_title(backbone, members), fontsize=9)
-            paths += save_figure(figure, folder, f"curve-{folder_name(backbone)}", ("png", "svg"))
+            devices = ", ".join(sorted({device_name(row) for row in members}))
+            figure.suptitle(f"{backbone}, {data} data, {devices}", fontsize=9)
+            paths += save_figure(figure, folder, f"curve-{folder_name(backbone)}-{data}", ("png", "svg"))
     return paths
-
-
-def _curve_title(backbone: str, rows: list[Row]) -> str:
-    data = sorted({str(row.cell.params.get("data")) for row in rows})
-    return f"{backbone}, {' and '.join(data)} data, {', '.join(sorted({device_name(row) for row in rows}))}"
 
 
 def _curve_names(row: Row) -> list[str]:
@@ -164,7 +159,11 @@ def gallery(items: Sequence[GalleryItem], path: Path) -> Path:
     for item in items:
         if not item.image.shape[:2] == item.prediction.shape == item.truth.shape:
             raise UsageError(f"{item.title}: image and masks differ in size")
-    with open_figure(len(items), width=9.6, height=2.6, columns=4) as (figure, axes):
+    width, caption, tallest = 9.6, 0.35, 2.0
+    ratios = [min(item.image.shape[0] / item.image.shape[1], tallest) for item in items]
+    heights = [width / 4 * ratio + caption for ratio in ratios]
+    mean = sum(heights) / len(heights)
+    with open_figure(len(items), width=width, height=mean, columns=4, shares=heights) as (figure, axes):
         for index, item in enumerate(items):
             _gallery_line(axes[4 * index : 4 * index + 4], item, heads=index == 0)
         return save_figure(figure, path.parent, path.stem, (path.suffix.lstrip(".") or "png",))[0]
@@ -186,7 +185,8 @@ def _gallery_line(axes: Sequence[Axes], item: GalleryItem, *, heads: bool) -> No
             ax.set_title(head, fontsize=9)
     x0, y0, x1, y1 = item.box
     axes[1].add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=PALETTE[4], linewidth=1.5))
-    axes[0].text(0, -0.03, item.title, transform=axes[0].transAxes, fontsize=7, va="top")
+    caption = axes[0].text(0, -0.03, item.title, transform=axes[0].transAxes, fontsize=7, va="top")
+    caption.set_in_layout(False)  # it may run on below the next picture
 
 
 def overlay(image: NDArray[np.uint8], mask: NDArray[np.bool_], color: str) -> NDArray[np.uint8]:

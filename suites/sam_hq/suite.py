@@ -266,9 +266,8 @@ class _Run:
         )
         store.write(row)
         if system is not None and options.gallery:
-            _draw_gallery(
-                store.root / "figures" / f"gallery-{folder_name(cell.backbone)}-{cell.params['stage']}.png", scores
-            )
+            stem = f"gallery-{folder_name(cell.backbone)}-{self.sets.kind}-{cell.params['stage']}"
+            _draw_gallery(store.root / "figures" / f"{stem}.png", scores)
         return row
 
     def _facts(self, cell: Cell, scores: dict[str, Scores]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def test_training_gives_rows_before_and_after(options, tmp_path):
     assert np.isfinite(trained.samples["curve/joint dice"]).all()
     assert trained.samples["curve/probe_miou"]
     for stage in ("before", "trained"):
-        picture = cv2.imread(str(tmp_path / "results" / "figures" / f"gallery-rwkvsam-s-{stage}.png"))
+        picture = cv2.imread(str(tmp_path / "results" / "figures" / f"gallery-rwkvsam-s-folders-{stage}.png"))
         assert picture is not None
         assert picture.std() > 10
 
