@@ -120,7 +120,8 @@ def _details(panel: Panel, reference: str) -> Table:
             line += [_count(row.metrics.get("peak_memory_mib")), _count(row.metrics.get("gflops_per_s"))]
             cells.append((*line, "-" if share is None else f"{100 * share:.0f} %"))
             records.append(_record(panel, one, row, base, speed_up))
-    notes = ["tie: the interval of the speed-up holds 1."] if base else []
+    ties = any("(tie)" in text for line in cells for text in line)
+    notes = ["tie: the interval of the speed-up holds 1."] if ties else []
     return Table(
         "Latency, every point",
         f"{panel.describe()}.",
