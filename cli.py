@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -17,7 +17,9 @@ from .errors import DataError, LinBenchError, UsageError
 if TYPE_CHECKING:
     from .results.schema import Cell, Row
     from .results.store import Store
-    from .suites.base import Event
+    from .suites.base import Event, Suite
+
+OptionsT = TypeVar("OptionsT")
 
 app = typer.Typer(
     name="bench",
@@ -144,14 +146,7 @@ def run(
         kernels=kernels,
         cache=settings.cache_root(cache),
     )
-    store = _store(results, cache)
-    with _Ticker() as ticker:
-        if dry_run:
-            _print_plan(SUITE.plan(options), store, resume, as_json)
-            return
-        store.check_writable()
-        rows = list(SUITE.run(options, store=store, progress=ticker, resume=resume))
-    _finish(rows, store, as_json)
+    _measure(SUITE, options, _store(results, cache), resume=resume, dry_run=dry_run, as_json=as_json)
 
 
 @app.command(
@@ -193,14 +188,71 @@ def latency(
         device=device,
         threads=threads,
     )
-    store = _store(results)
-    with _Ticker() as ticker:
-        if dry_run:
-            _print_plan(SUITE.plan(options), store, resume, as_json)
-            return
-        store.check_writable()
-        rows = list(SUITE.run(options, store=store, progress=ticker, resume=resume))
-    _finish(rows, store, as_json)
+    _measure(SUITE, options, _store(results), resume=resume, dry_run=dry_run, as_json=as_json)
+
+
+@app.command(
+    epilog="**Examples**\n\n"
+    "`bench kernels --op bi_wkv,q_shift --threads 1,2`   every implementation that works here, and how it scales\n\n"
+    "`bench kernels --op bi_wkv --shape T=4096,C=384`   sizes of your own\n\n"
+    "`bench kernels --shape 'vim-s*' --forward`   named shapes, forward only\n\n"
+    "`bench kernels --device cuda --dtype fp32,bf16`   on a GPU, with and without CUDA graphs\n\n"
+    "`bench kernels --dry-run`   what would be measured"
+)
+def kernels(
+    op: Annotated[
+        list[str] | None, typer.Option("--op", help="Operator, repeatable or comma separated (default: all).")
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a shape, a pattern, or sizes such as T=4096,C=384; repeatable (default: all)."),
+    ] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="Implementation, repeatable or comma separated (default: all).")
+    ] = None,
+    forward: Annotated[bool, typer.Option("--forward", help="The forward pass (default: both).")] = False,
+    backward: Annotated[bool, typer.Option("--backward", help="The backward pass (default: both).")] = False,
+    dtype: Annotated[
+        str | None, typer.Option(help="fp32, bf16, fp16 or several (default: fp32; on CUDA fp32,bf16).")
+    ] = None,
+    launch: Annotated[str | None, typer.Option(help="On CUDA: eager, graph or both (default: both).")] = None,
+    threads: Annotated[str | None, typer.Option(help="CPU threads, or several: 1,2 (default: all cores).")] = None,
+    rounds: Annotated[int, typer.Option(help="Rounds of interleaved blocks.")] = 6,
+    budget: Annotated[float, typer.Option(help="Seconds of timed calls a cell may take.")] = 3.0,
+    patience: Annotated[
+        float, typer.Option(help="Do not time the reference where a call takes longer, in seconds.")
+    ] = 5.0,
+    cases: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="Cases of your own operators instead of LinBench's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of inputs and order.")] = 0,
+    device: Device = "cpu",
+    results: Results = None,
+    resume: Resume = True,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check and time every implementation of each operator, side by side, against what the machine can do."""
+    from .suites.kernels.options import KernelOptions
+    from .suites.kernels.suite import SUITE
+
+    asked = tuple(name for name, wanted in (("forward", forward), ("backward", backward)) if wanted)
+    options = KernelOptions(
+        operators=_names(op or ()),
+        shapes=tuple(shape or ()),
+        backends=_names(backend or ()),
+        directions=asked or KernelOptions.directions,  # type: ignore[arg-type]
+        dtypes=_names([dtype or ""]),
+        device=device,
+        threads=_numbers("--threads", threads),
+        launches=_names([launch or ""]),  # type: ignore[arg-type]
+        source=cases,
+        seed=seed,
+        rounds=rounds,
+        budget_s=budget,
+        patience_s=patience,
+    )
+    _measure(SUITE, options, _store(results), resume=resume, dry_run=dry_run, as_json=as_json)
 
 
 @app.command(epilog="**Example**\n\n`bench report --results results`")
@@ -357,6 +409,13 @@ def _names(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for text in texts for name in text.split(",") if name.strip()))
 
 
+def _numbers(option: str, text: str | None) -> tuple[int, ...]:
+    parts = _names([text or ""])
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"{option} '{text}' cannot be read; expected whole numbers, for example {option} 1,2")
+    return tuple(map(int, parts))
+
+
 def _folders(option: str, texts: Iterable[str] | None) -> tuple[tuple[str, Path], ...]:
     folders = []
     for text in texts or ():
@@ -383,6 +442,18 @@ def _use_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def _measure(
+    suite: Suite[OptionsT], options: OptionsT, store: Store, *, resume: bool, dry_run: bool, as_json: bool
+) -> None:
+    with _Ticker() as ticker:
+        if dry_run:
+            _print_plan(suite.plan(options), store, resume, as_json)
+            return
+        store.check_writable()
+        rows = list(suite.run(options, store=store, progress=ticker, resume=resume))
+    _finish(rows, store, as_json)
 
 
 def _finish(rows: Sequence[Row], store: Store, as_json: bool) -> None:
@@ -417,17 +488,17 @@ def _print_plan(cells: Sequence[Cell], store: Store, resume: bool, as_json: bool
     from .suites.base import finished_rows
 
     finished = finished_rows(cells, store) if resume else {}
+    states = {cell.key: "done" if cell.key in finished else "to do" for cell in cells}
+    # A reader is told in short what differs between the cells, a program everything.
+    texts = {name: {str(cell.params.get(name)) for cell in cells} for cell in cells for name in cell.params}
+    told = [name for name, found in texts.items() if as_json or (len(found) > 1 and len(max(found, key=len)) < 32)]
     records = [
         {
             "suite": cell.suite,
             "backbone": cell.backbone,
-            **{
-                key: value
-                for key, value in cell.params.items()
-                if isinstance(value, (int, str)) and len(str(value)) < 24
-            },
+            **{name: cell.params.get(name) for name in told},
             "key": cell.key,
-            "state": "done" if cell.key in finished else "to do",
+            "state": states[cell.key],
         }
         for cell in cells
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ class Backend:
         dtypes: Storage types it serves; empty for all floating ones.
         conventions: Variants of the formula it serves.
         module: A Python module it needs, or none.
+        unavailable: Gives the reason why it cannot run on a device type on this machine, empty if it can; or none.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Backend:
     dtypes: tuple[torch.dtype, ...] = ()
     conventions: tuple[str, ...] = ("paper",)
     module: str = ""
+    unavailable: Callable[[str], str] | None = None
 
     def refusal(self, device: str, dtype: torch.dtype, convention: str) -> str:
         """Why it cannot serve a call; empty if it can."""
@@ -50,7 +53,19 @@ class Backend:
             return f"it has no convention={convention!r}"
         if self.module in _absent:
             return f"the Python package {self.module} is not installed"
-        return ""
+        return self.unavailable(device) if self.unavailable else ""
+
+    def defect(self) -> str:
+        """Why it works nowhere on this machine; empty if it does. Imports what it needs."""
+        try:
+            if self.module:
+                importlib.import_module(self.module)
+        except Exception as error:
+            return f"import {self.module} fails: {type(error).__name__}: {error}"
+        if self.unavailable is None:
+            return ""
+        reasons = [self.unavailable(device) for device in self.devices]
+        return reasons[0] if all(reasons) else ""
 
 
 _operators: dict[str, tuple[Backend, ...]] = {}
@@ -75,19 +90,9 @@ def register_operator(name: str, backends: tuple[Backend, ...]) -> None:
     _absent.update(b.module for b in backends if b.module and importlib.util.find_spec(b.module) is None)
 
 
-def _defect(module: str) -> str:
-    """Why a module cannot be imported; empty if it can."""
-    try:
-        if module:
-            importlib.import_module(module)
-    except Exception as error:
-        return f"import {module} fails: {type(error).__name__}: {error}"
-    return ""
-
-
 def operator_backends() -> list[BackendStatus]:
     """Every backend of every operator, and whether it works on this machine (which imports what it needs)."""
-    defects = {backend: _defect(backend.module) for backends in _operators.values() for backend in backends}
+    defects = {backend: backend.defect() for backends in _operators.values() for backend in backends}
     return [
         BackendStatus(operator, backend.name, not defects[backend], defects[backend])
         for operator, backends in sorted(_operators.items())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from .kernels_figure import kernels_figure
+from .kernels_table import kernel_tables
 from .latency_table import latency_tables
 from .plots import figure3, learning_curves
 from .schema import Row
@@ -15,7 +17,7 @@ from .tables import Table, write_tables
 
 def tables_of(rows: Sequence[Row]) -> list[Table]:
     """Every table that `rows` allow."""
-    return [*table3(rows), *latency_tables(rows)]
+    return [*table3(rows), *latency_tables(rows), *kernel_tables(rows)]
 
 
 def write_report(store: Store, out_dir: Path) -> list[Path]:
@@ -32,7 +34,8 @@ def write_report(store: Store, out_dir: Path) -> list[Path]:
     """
     rows = store.latest()
     paths = []
-    for stem, tables in (("table3", table3(rows)), ("latency", latency_tables(rows))):
+    found = {"table3": table3(rows), "latency": latency_tables(rows), "kernels": kernel_tables(rows)}
+    for stem, tables in found.items():
         paths += write_tables(tables, out_dir / "tables", stem) if tables else []
     figures = out_dir / "figures"
-    return [*paths, *figure3(rows, figures), *learning_curves(rows, figures)]
+    return [*paths, *figure3(rows, figures), *kernels_figure(rows, figures), *learning_curves(rows, figures)]

@@ -18,6 +18,7 @@ class SuiteEntry(NamedTuple):
 
 
 SUITES: Mapping[str, SuiteEntry] = {
+    "kernels": SuiteEntry("kernels.suite:SUITE", "implementations of operators: errors, times, share of the roofline"),
     "latency": SuiteEntry("latency:SUITE", "latency and peak memory of backbones over input resolution"),
     "sam-hq": SuiteEntry("sam_hq:SUITE", "high-quality masks from box prompts, under one SAM decoder and recipe"),
 }

@@ -62,7 +62,7 @@ class LatencySuite:
         yield from finished.values()
         pending = [cell for cell in cells if cell.key not in finished]
         for device in {cell.params["device"] for cell in pending}:
-            _check_device(device)
+            check_device(device)
         done = len(finished)
 
         def say(message: str) -> None:
@@ -80,7 +80,8 @@ class LatencySuite:
             yield from Sweep(group, timing, keep=keep, say=say).run()
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise a UsageError where torch does not find `device`, `cpu` or `cuda:<index>`."""
     if device == "cpu":
         return
     import torch

@@ -55,12 +55,16 @@ class Subject:
             raise self.unbuildable
         if self.worker is not None and self.worker.alive:
             return
-        self.worker = Worker(worker_environment(self.params["threads"]))
+        self.worker = self.start()
         try:
             self.facts = self.ask("build", params=self.params)
         except SubjectError as error:
             self.unbuildable = error
             raise
+
+    def start(self) -> Worker:
+        """A new worker process."""
+        return Worker(worker_environment(self.params["threads"]))
 
     def ask(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """The worker's answer.

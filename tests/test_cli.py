@@ -102,7 +102,7 @@ def test_list_backbones_names_every_backbone_with_its_count(bench):
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("run",), ("latency",), ("report",), ("list",), ("data", "check"), ("doctor",)]
+    "command", [(), ("run",), ("latency",), ("kernels",), ("report",), ("list",), ("data", "check"), ("doctor",)]
 )
 def test_help_has_examples(bench, command):
     bench(*command, "--help")

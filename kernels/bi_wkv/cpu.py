@@ -80,6 +80,22 @@ def _emit(
         logsum[log_row, c] = top + log32(total)
 
 
+@inlined
+def _sigmoid(x: Any) -> Any:
+    small = exp32(-abs(x))
+    return (_ONE if x > _ZERO else small) / (_ONE + small)
+
+
+@kernel
+def _apply_gate(y: Array, row: int, gate: Array, kept: Array) -> None:
+    """Gates a row in place after keeping a copy."""
+    kept_row = row if kept.shape[0] > 1 else 0
+    for c in range(y.shape[1]):
+        value = y[row, c]
+        kept[kept_row, c] = value
+        y[row, c] = value * _sigmoid(gate[row, c])
+
+
 @kernel
 def _forward_summaries(
     first: int, last: int, k: Array, v: Array, decay: Array, tokens: int, chunks: int, states: Array
@@ -110,6 +126,8 @@ def _forward_tokens(
     states: Array,
     y: Array,
     logsum: Array,
+    gate: Array,
+    kept: Array,
 ) -> None:
     left = np.empty((2, 3, decay.size), np.float32)
     right = np.empty((CHUNK, 3, decay.size), np.float32)
@@ -124,6 +142,8 @@ def _forward_tokens(
         for p in range(length):
             old, new = left[p % 2], left[(p + 1) % 2]
             _emit(old, right[p], row + p, np.float32(p - 1), np.float32(length - 2 - p), k, v, decay, bonus, y, logsum)
+            if gate.shape[0] > 0:
+                _apply_gate(y, row + p, gate, kept)
             _add_pair(old, new, row + p, np.float32(p), k, v, decay)
 
 
@@ -290,20 +310,62 @@ def _rows(tensor: Tensor) -> Array:
     return array
 
 
-def forward(decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, *, save: bool) -> tuple[Tensor, Tensor]:
-    """Output and, where `save`, the logarithm of each denominator (empty otherwise); contiguous float32 throughout."""
+def forward(
+    decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, gate: Tensor | None = None, *, save: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Output; where `save`, the output before the gate (if gated) and the log-denominators. Contiguous float32.
+
+    What is not there is empty.
+    """
     batch, tokens, channels = v.shape
     chunks = -(-tokens // CHUNK)
-    y = torch.empty_like(v)
+    out = torch.empty_like(v)
+    y = torch.empty_like(v) if save and gate is not None else v.new_empty(0)
     logsum = torch.empty_like(v) if save else v.new_empty(0)
     states = np.empty((2, batch * chunks, 3, channels), np.float32)
     lam, own, keys, values = decay.detach().numpy(), bonus.detach().numpy(), _rows(k), _rows(v)
-    # Without `save` all rows of the log-sum go to one scratch row.
+    gates = np.empty((0, channels), np.float32) if gate is None else _rows(gate)
+    # What is not saved goes to a scratch row.
     logs = _rows(logsum) if save else np.empty((1, channels), np.float32)
+    kept = _rows(y) if y.numel() else np.empty((1, channels), np.float32)
     parallel_for(_forward_summaries, batch * chunks, keys, values, lam, tokens, chunks, states)
     parallel_for(_carry, 2 * batch, lam, tokens, chunks, states)
-    parallel_for(_forward_tokens, batch * chunks, keys, values, lam, own, tokens, chunks, states, _rows(y), logs)
-    return y, logsum
+    parallel_for(
+        _forward_tokens,
+        batch * chunks,
+        keys,
+        values,
+        lam,
+        own,
+        tokens,
+        chunks,
+        states,
+        _rows(out),
+        logs,
+        gates,
+        kept,
+    )
+    return out, y, logsum
+
+
+@kernel
+def _gate_gradients(first: int, last: int, gate: Array, y: Array, g: Array, before_gate: Array, ggate: Array) -> None:
+    for row in range(first, last):
+        for c in range(gate.shape[1]):
+            share = _sigmoid(gate[row, c])
+            gated = g[row, c] * share
+            before_gate[row, c] = gated
+            ggate[row, c] = gated * y[row, c] * (_ONE - share)
+
+
+def gate_gradients(gate: Tensor, y: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of the output before the gate, `y`, and of the gate; contiguous float32 throughout."""
+    before_gate, ggate = torch.empty_like(g), torch.empty_like(g)
+    rows = _rows(g)
+    parallel_for(
+        _gate_gradients, rows.shape[0], _rows(gate), _rows(y), rows, _rows(before_gate), _rows(ggate), grain=CHUNK
+    )
+    return before_gate, ggate
 
 
 def backward(

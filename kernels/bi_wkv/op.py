@@ -12,36 +12,66 @@ from ..registration import define_operator
 from . import chunked, official, reference
 
 
-def _state_dtype(*tensors: Tensor) -> torch.dtype:
-    return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+def _state_dtype(*tensors: Tensor | None) -> torch.dtype:
+    double = any(tensor is not None and tensor.dtype == torch.float64 for tensor in tensors)
+    return torch.float64 if double else torch.float32
 
 
 def _prepare(dtype: torch.dtype, *tensors: Tensor) -> Iterator[Tensor]:
     return (tensor.to(dtype).contiguous() for tensor in tensors)
 
 
+def _gated(y: Tensor, gate: Tensor | None) -> Tensor:
+    return y if gate is None else torch.sigmoid(gate.to(y.dtype)) * y
+
+
 def _forward(
-    decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, convention: str, backend: str, save: bool
-) -> tuple[Tensor, Tensor]:
-    dtype = _state_dtype(decay, bonus, k, v)
+    decay: Tensor,
+    bonus: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gate: Tensor | None,
+    convention: str,
+    backend: str,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    if backend == "triton":
+        from . import triton
+
+        return triton.forward(decay.float().contiguous(), bonus.float().contiguous(), k, v, gate, save=save)
+    dtype = _state_dtype(decay, bonus, k, v, gate)
     logsum = k.new_empty(0, dtype=dtype)
-    if backend == "reference":
-        y = (official if convention == "cuda" else reference).forward(decay, bonus, k, v)
-    elif backend == "cpu":
+    if backend == "cpu":
         from . import cpu
 
-        y, logsum = cpu.forward(*_prepare(dtype, decay, bonus, k, v), save=save)
+        w, u, keys, values = _prepare(dtype, decay, bonus, k, v)
+        out, y, logsum = cpu.forward(
+            w, u, keys, values, None if gate is None else gate.to(dtype).contiguous(), save=save
+        )
     else:
-        y, sums = chunked.forward(*_prepare(dtype, decay, bonus, k, v))
-        logsum = sums.contiguous() if save else logsum
-    return y.to(v.dtype).contiguous(), logsum
+        if backend == "reference":
+            y = (official if convention == "cuda" else reference).forward(decay, bonus, k, v)
+        else:
+            y, sums = chunked.forward(*_prepare(dtype, decay, bonus, k, v))
+            logsum = sums.contiguous() if save else logsum
+        out = _gated(y, gate)
+    kept = y.to(v.dtype).contiguous() if save and gate is not None else v.new_empty(0)
+    return out.to(v.dtype).contiguous(), kept, logsum
 
 
 def _fake_forward(
-    decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, convention: str, backend: str, save: bool
-) -> tuple[Tensor, Tensor]:
-    saved = v.shape if save and backend != "reference" else (0,)
-    return v.new_empty(v.shape), v.new_empty(saved, dtype=_state_dtype(decay, bonus, k, v))
+    decay: Tensor,
+    bonus: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gate: Tensor | None,
+    convention: str,
+    backend: str,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    kept = v.shape if save and gate is not None else (0,)
+    logs = v.shape if save and backend != "reference" else (0,)
+    return v.new_empty(v.shape), v.new_empty(kept), v.new_empty(logs, dtype=_state_dtype(decay, bonus, k, v, gate))
 
 
 def _backward(
@@ -49,13 +79,27 @@ def _backward(
     bonus: Tensor,
     k: Tensor,
     v: Tensor,
+    gate: Tensor | None,
     y: Tensor,
     logsum: Tensor,
     g: Tensor,
     convention: str,
     backend: str,
 ) -> tuple[Tensor, ...]:
-    dtype = _state_dtype(decay, bonus, k, v)
+    """Gradients for decay, bonus, k, v and the gate; `y` is the output before the gate."""
+    inputs = (decay, bonus, k, v, v if gate is None else gate)
+    dtype = _state_dtype(decay, bonus, k, v, gate)
+    if backend == "triton":
+        from . import triton
+
+        found = triton.backward(
+            decay.float().contiguous(), bonus.float().contiguous(), k, v, gate, y, logsum, g.contiguous()
+        )
+        return tuple(grad.to(tensor.dtype) for grad, tensor in zip(found, inputs, strict=True))
+    ggate = v.new_empty(0)
+    if gate is not None:
+        given, before, outer = _prepare(dtype, gate, y, g)
+        g, ggate = _gate_gradients(given, before, outer, backend)
     if backend == "reference":
         grads = (official if convention == "cuda" else reference).backward(decay, bonus, k, v, g)
     elif backend == "cpu":
@@ -64,40 +108,56 @@ def _backward(
         grads = cpu.backward(*_prepare(dtype, decay, bonus, k, v, y, logsum, g))
     else:
         grads = chunked.backward_from_weights(*_prepare(dtype, decay, bonus, k, v, y, logsum, g))
-    inputs = (decay, bonus, k, v)
-    return tuple(grad.to(tensor.dtype).contiguous() for grad, tensor in zip(grads, inputs, strict=True))
+    return tuple(grad.to(x.dtype).contiguous() for grad, x in zip((*grads, ggate), inputs, strict=True))
 
 
-def _fake_backward(decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, ...]:
-    return tuple(tensor.new_empty(tensor.shape) for tensor in (decay, bonus, k, v))
+def _gate_gradients(gate: Tensor, y: Tensor, g: Tensor, backend: str) -> tuple[Tensor, Tensor]:
+    """Gradients of the output before the gate, and of the gate."""
+    if backend == "cpu":
+        from . import cpu
+
+        return cpu.gate_gradients(gate, y, g)
+    share = torch.sigmoid(gate)
+    return g * share, g * y * share * (1 - share)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    decay, bonus, k, v, ctx.convention, ctx.backend, _ = inputs
-    # Spares a tensor of zeros as the gradient of the log-denominators, which nobody differentiates.
+def _fake_backward(
+    decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, gate: Tensor | None, *_: Any
+) -> tuple[Tensor, ...]:
+    grads = [tensor.new_empty(tensor.shape) for tensor in (decay, bonus, k, v)]
+    return (*grads, v.new_empty(0) if gate is None else gate.new_empty(gate.shape))
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    *tensors, ctx.convention, ctx.backend, _ = inputs
+    out, y, logsum = output
+    ctx.gated = tensors[4] is not None
+    # Spares tensors of zeros as the gradients of the saved outputs, which nobody differentiates.
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(decay, bonus, k, v, *output)
+    ctx.save_for_backward(*tensors, y if ctx.gated else out, logsum)
 
 
-def _differentiate(ctx: Any, g: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: Any, g: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
     if g is None:
-        return (None,) * 7
-    grads = bi_wkv_backward(*ctx.saved_tensors, g, ctx.convention, ctx.backend)
-    return (*grads, None, None, None)
+        return (None,) * 8
+    *grads, ggate = bi_wkv_backward(*ctx.saved_tensors, g, ctx.convention, ctx.backend)
+    return (*grads, ggate if ctx.gated else None, None, None, None)
 
 
 bi_wkv_backward = define_operator(
     "bi_wkv_backward",
-    "(Tensor decay, Tensor bonus, Tensor k, Tensor v, Tensor y, Tensor logsum, Tensor g, str convention, str backend)"
-    " -> (Tensor, Tensor, Tensor, Tensor)",
+    "(Tensor decay, Tensor bonus, Tensor k, Tensor v, Tensor? gate, Tensor y, Tensor logsum, Tensor g, str convention,"
+    " str backend) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _backward,
     _fake_backward,
 )
 
-# Gives the output in v's dtype and, where `save`, the log-denominators (which `reference` remakes when it needs them).
+# Gives the output in v's dtype and, where `save`, the output before the gate, if gated, and the log-denominators
+# (which `reference` remakes when it needs them).
 bi_wkv_forward = define_operator(
     "bi_wkv_forward",
-    "(Tensor decay, Tensor bonus, Tensor k, Tensor v, str convention, str backend, bool save) -> (Tensor, Tensor)",
+    "(Tensor decay, Tensor bonus, Tensor k, Tensor v, Tensor? gate, str convention, str backend, bool save)"
+    " -> (Tensor, Tensor, Tensor)",
     _forward,
     _fake_forward,
     backward=_differentiate,

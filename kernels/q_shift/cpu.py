@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..compiled import inlined, kernel
 from ..threads import parallel_for
-from .layout import Group
+from .layout import Grid, Group
 
 BLOCK = 32
 
@@ -22,17 +22,19 @@ Array = NDArray[Any]
 
 
 @inlined
-def _neighbour(row: int, grid: tuple[int, int], dy: int, dx: int) -> int:
-    """Row of the token (dy, dx) away in the same image, or -1 outside the grid."""
-    height, width = grid
-    token = row % (height * width)
+def _neighbour(row: int, grid: Grid, dy: int, dx: int) -> int:
+    """Row of the token (dy, dx) away in the same image, -1 where there is none, its own for tokens that stay."""
+    height, width, lead, tokens = grid
+    token = row % tokens - lead
+    if token < 0 or token >= height * width:
+        return row
     y, x = token // width + dy, token % width + dx
     return row + dy * width + dx if 0 <= y < height and 0 <= x < width else -1
 
 
 @kernel
 def _mix_group(
-    x: Array, mix: Array, out: Array, rows: tuple[int, int], grid: tuple[int, int], group: tuple[int, int, int, int]
+    x: Array, mix: Array, out: Array, rows: tuple[int, int], grid: Grid, group: tuple[int, int, int, int]
 ) -> None:
     first, last, dy, dx = group
     # Unsigned indices spare the test for negative ones, which would keep the loops scalar.
@@ -51,9 +53,7 @@ def _mix_group(
 
 
 @kernel
-def _mix(
-    begin: int, end: int, x: Array, mix: Array, outs: tuple[Array, ...], groups: Array, grid: tuple[int, int]
-) -> None:
+def _mix(begin: int, end: int, x: Array, mix: Array, outs: tuple[Array, ...], groups: Array, grid: Grid) -> None:
     for block in range(begin, end):
         rows = (block * BLOCK, min((block + 1) * BLOCK, x.shape[0]))
         for i in range(groups.shape[0]):
@@ -70,7 +70,7 @@ def _gradient_group(
     gx: Array,
     partial: Array,
     rows: tuple[int, int],
-    grid: tuple[int, int],
+    grid: Grid,
     group: tuple[int, int, int, int],
 ) -> None:
     first, last, dy, dx = group
@@ -104,7 +104,7 @@ def _mix_gradient(
     mix: Array,
     grads: tuple[Array, ...],
     groups: Array,
-    grid: tuple[int, int],
+    grid: Grid,
     gx: Array,
     partials: Array,
 ) -> None:
@@ -119,9 +119,7 @@ def _mix_gradient(
 
 
 @kernel
-def _shift_group(
-    x: Array, out: Array, rows: tuple[int, int], grid: tuple[int, int], group: tuple[int, int, int, int]
-) -> None:
+def _shift_group(x: Array, out: Array, rows: tuple[int, int], grid: Grid, group: tuple[int, int, int, int]) -> None:
     first, last, dy, dx = group
     offset = np.uintp(first)
     for row in range(rows[0], rows[1]):
@@ -136,7 +134,7 @@ def _shift_group(
 
 
 @kernel
-def _shift(begin: int, end: int, x: Array, out: Array, groups: Array, grid: tuple[int, int]) -> None:
+def _shift(begin: int, end: int, x: Array, out: Array, groups: Array, grid: Grid) -> None:
     for block in range(begin, end):
         rows = (block * BLOCK, min((block + 1) * BLOCK, x.shape[0]))
         for i in range(groups.shape[0]):
@@ -148,7 +146,7 @@ def _rows(tensor: Tensor) -> Array:
     return array
 
 
-def shifted(x: Tensor, grid: tuple[int, int], groups: list[Group]) -> Tensor:
+def shifted(x: Tensor, grid: Grid, groups: list[Group]) -> Tensor:
     """`x` `[B, N, C]`, contiguous float32, with every channel group taken from its neighbouring token."""
     out = torch.empty_like(x)
     rows = _rows(x)
@@ -156,7 +154,7 @@ def shifted(x: Tensor, grid: tuple[int, int], groups: list[Group]) -> Tensor:
     return out
 
 
-def mix_forward(x: Tensor, mix: Tensor, grid: tuple[int, int], groups: list[Group]) -> list[Tensor]:
+def mix_forward(x: Tensor, mix: Tensor, grid: Grid, groups: list[Group]) -> list[Tensor]:
     """`mix[m] * x + (1 - mix[m]) * shifted(x)` for each row of `mix` `[M, C]`; contiguous float32."""
     outs = [torch.empty_like(x) for _ in mix]
     rows = _rows(x)
@@ -166,9 +164,7 @@ def mix_forward(x: Tensor, mix: Tensor, grid: tuple[int, int], groups: list[Grou
     return outs
 
 
-def mix_backward(
-    x: Tensor, mix: Tensor, grads: list[Tensor], grid: tuple[int, int], groups: list[Group]
-) -> tuple[Tensor, Tensor]:
+def mix_backward(x: Tensor, mix: Tensor, grads: list[Tensor], grid: Grid, groups: list[Group]) -> tuple[Tensor, Tensor]:
     """Gradients for `x` and `mix`; contiguous float32."""
     gx = torch.empty_like(x)
     rows = _rows(x)

@@ -9,21 +9,28 @@ from torch import Tensor
 
 from ..registration import define_operator
 from . import plain
-from .layout import channel_groups, reversed_groups
+from .layout import Grid, channel_groups, reversed_groups
 
 
 def _state_dtype(*tensors: Tensor) -> torch.dtype:
     return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
 
 
-def _shift(x: Tensor, height: int, width: int, shift: int, gamma: float, adjoint: bool, backend: str) -> Tensor:
+def _shift(
+    x: Tensor, height: int, width: int, lead: int, shift: int, gamma: float, adjoint: bool, backend: str
+) -> Tensor:
+    grid = Grid(height, width, lead, x.shape[1])
+    if backend == "triton":
+        from . import triton
+
+        return triton.shifted(x, grid, -shift if adjoint else shift, gamma)
     groups = channel_groups(x.shape[2], shift, gamma)
     groups = reversed_groups(groups) if adjoint else groups
     if backend == "cpu":
         from . import cpu
 
-        return cpu.shifted(x.float().contiguous(), (height, width), groups).to(x.dtype)
-    return plain.shifted(x, (height, width), groups)
+        return cpu.shifted(x.float().contiguous(), grid, groups).to(x.dtype)
+    return plain.shifted(x, grid, groups)
 
 
 def _fake_shift(x: Tensor, *_: Any) -> Tensor:
@@ -35,13 +42,20 @@ def _shift_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _differentiate_shift(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-    return (q_shift_op(g, *ctx.geometry, not ctx.adjoint, ctx.backend), None, None, None, None, None, None)
+    return (q_shift_op(g, *ctx.geometry, not ctx.adjoint, ctx.backend), *[None] * 7)
 
 
-def _mix(x: Tensor, mix: Tensor, height: int, width: int, shift: int, gamma: float, backend: str) -> list[Tensor]:
+def _mix(
+    x: Tensor, mix: Tensor, height: int, width: int, lead: int, shift: int, gamma: float, backend: str
+) -> list[Tensor]:
+    grid = Grid(height, width, lead, x.shape[1])
+    if backend == "triton":
+        from . import triton
+
+        return triton.mix_forward(x, mix.float().contiguous(), grid, shift, gamma)
     groups = channel_groups(x.shape[2], shift, gamma)
     dtype = _state_dtype(x, mix)
-    inputs = x.to(dtype).contiguous(), mix.to(dtype).contiguous(), (height, width), groups
+    inputs = x.to(dtype).contiguous(), mix.to(dtype).contiguous(), grid, groups
     if backend == "cpu":
         from . import cpu
 
@@ -56,12 +70,27 @@ def _fake_mix(x: Tensor, mix: Tensor, *_: Any) -> list[Tensor]:
 
 
 def _mix_backward(
-    x: Tensor, mix: Tensor, grads: list[Tensor], height: int, width: int, shift: int, gamma: float, backend: str
+    x: Tensor,
+    mix: Tensor,
+    grads: list[Tensor],
+    height: int,
+    width: int,
+    lead: int,
+    shift: int,
+    gamma: float,
+    backend: str,
 ) -> tuple[Tensor, Tensor]:
+    grid = Grid(height, width, lead, x.shape[1])
+    if backend == "triton":
+        from . import triton
+
+        outer = [g.contiguous() for g in grads]
+        gx, gmix = triton.mix_backward(x, mix.float().contiguous(), outer, grid, shift, gamma)
+        return gx, gmix.to(mix.dtype)
     groups = channel_groups(x.shape[2], shift, gamma)
     dtype = _state_dtype(x, mix)
     outer = [g.to(dtype).contiguous() for g in grads]
-    inputs = x.to(dtype).contiguous(), mix.to(dtype).contiguous(), outer, (height, width), groups
+    inputs = x.to(dtype).contiguous(), mix.to(dtype).contiguous(), outer, grid, groups
     if backend == "cpu":
         from . import cpu
 
@@ -83,12 +112,12 @@ def _mix_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> Non
 def _differentiate_mix(ctx: Any, grads: list[Tensor | None]) -> tuple[Tensor | None, ...]:
     x, mix = ctx.saved_tensors
     given = [torch.zeros_like(x) if g is None else g for g in grads]
-    return (*q_shift_mix_backward(x, mix, given, *ctx.settings), None, None, None, None, None)
+    return (*q_shift_mix_backward(x, mix, given, *ctx.settings), *[None] * 6)
 
 
 q_shift_op = define_operator(
     "q_shift",
-    "(Tensor x, int height, int width, int shift, float gamma, bool adjoint, str backend) -> Tensor",
+    "(Tensor x, int height, int width, int lead, int shift, float gamma, bool adjoint, str backend) -> Tensor",
     _shift,
     _fake_shift,
     backward=_differentiate_shift,
@@ -97,7 +126,7 @@ q_shift_op = define_operator(
 
 q_shift_mix_backward = define_operator(
     "q_shift_mix_backward",
-    "(Tensor x, Tensor mix, Tensor[] grads, int height, int width, int shift, float gamma, str backend)"
+    "(Tensor x, Tensor mix, Tensor[] grads, int height, int width, int lead, int shift, float gamma, str backend)"
     " -> (Tensor, Tensor)",
     _mix_backward,
     _fake_mix_backward,
@@ -105,7 +134,7 @@ q_shift_mix_backward = define_operator(
 
 q_shift_mix_op = define_operator(
     "q_shift_mix",
-    "(Tensor x, Tensor mix, int height, int width, int shift, float gamma, str backend) -> Tensor[]",
+    "(Tensor x, Tensor mix, int height, int width, int lead, int shift, float gamma, str backend) -> Tensor[]",
     _mix,
     _fake_mix,
     backward=_differentiate_mix,

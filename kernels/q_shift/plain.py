@@ -5,14 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .layout import Group
+from .layout import Grid, Group
 
 
-def shifted(x: Tensor, grid: tuple[int, int], groups: list[Group]) -> Tensor:
+def shifted(x: Tensor, grid: Grid, groups: list[Group]) -> Tensor:
     """`x` `[B, N, C]` with every channel group taken from its neighbouring token, zero outside the grid."""
-    height, width = grid
-    source = x.reshape(x.shape[0], height, width, x.shape[2])
-    result = torch.zeros_like(source, memory_format=torch.contiguous_format)
+    height, width, lead, _ = grid
+    end = lead + height * width
+    source = x[:, lead:end].reshape(x.shape[0], height, width, x.shape[2])
+    moved = torch.zeros_like(x, memory_format=torch.contiguous_format)
+    moved[:, :lead], moved[:, end:] = x[:, :lead], x[:, end:]
+    result = moved[:, lead:end].view_as(source)
     for first, last, dy, dx in groups:
         if abs(dy) >= height or abs(dx) >= width:
             continue
@@ -21,17 +24,17 @@ def shifted(x: Tensor, grid: tuple[int, int], groups: list[Group]) -> Tensor:
         from_rows = slice(max(0, dy), height - max(0, -dy))
         from_columns = slice(max(0, dx), width - max(0, -dx))
         result[:, rows, columns, first:last] = source[:, from_rows, from_columns, first:last]
-    return result.view(x.shape)
+    return moved
 
 
-def mix_forward(x: Tensor, mix: Tensor, grid: tuple[int, int], groups: list[Group]) -> list[Tensor]:
+def mix_forward(x: Tensor, mix: Tensor, grid: Grid, groups: list[Group]) -> list[Tensor]:
     """`mix[m] * x + (1 - mix[m]) * shifted(x)` for each row of `mix` `[M, C]`."""
     neighbour = shifted(x, grid, groups)
     return [row * x + (1 - row) * neighbour for row in mix]
 
 
 def mix_backward(
-    x: Tensor, mix: Tensor, grads: list[Tensor], grid: tuple[int, int], groups: list[Group], adjoint: list[Group]
+    x: Tensor, mix: Tensor, grads: list[Tensor], grid: Grid, groups: list[Group], adjoint: list[Group]
 ) -> tuple[Tensor, Tensor]:
     """Gradients for `x` and `mix`."""
     difference = x - shifted(x, grid, groups)

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from .failures import describe
 
 if TYPE_CHECKING:
     from .session import Session
+
+Respond = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Server:
@@ -46,14 +49,13 @@ class Server:
         return {}
 
 
-def serve(channel: Channel) -> None:
+def serve(channel: Channel, respond: Respond) -> None:
     """Answer until the other end is gone."""
-    server = Server()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             request = channel.receive()
             try:
-                answer: dict[str, Any] = {"status": "ok", **server.answer(request)}
+                answer: dict[str, Any] = {"status": "ok", **respond(request)}
             except Exception as error:
                 traceback.print_exc()
                 answer = describe(error)._asdict()
@@ -66,14 +68,14 @@ def _prefer_as_victim() -> None:
         Path("/proc/self/oom_score_adj").write_text("900", encoding="ascii")
 
 
-def main() -> None:
-    """Serve on the two pipe ends named on the command line."""
+def main(respond: Respond) -> None:
+    """Serve on the two pipe ends named on the command line, in a process that an out-of-memory killer takes first."""
     read_fd, write_fd = int(sys.argv[1]), int(sys.argv[2])
     for fd in (read_fd, write_fd):
         os.set_inheritable(fd, False)
     _prefer_as_victim()
-    serve(Channel(read_fd, write_fd))
+    serve(Channel(read_fd, write_fd), respond)
 
 
 if __name__ == "__main__":
-    main()
+    main(Server().answer)

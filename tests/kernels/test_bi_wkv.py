@@ -29,8 +29,9 @@ def draw(batch, tokens, channels, *, w_std=1.0, k_std=1.0, seed=0, dtype=torch.f
 
 
 def run(inputs, g, **options):
+    """Output and gradients; a fifth input is the gate."""
     leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
-    y = bi_wkv(*leaves, **options)
+    y = bi_wkv(*leaves[:4], gate=leaves[4] if len(leaves) > 4 else None, **options)
     return y.detach(), *torch.autograd.grad(y, leaves, g.to(y.dtype))
 
 
@@ -144,16 +145,18 @@ def test_a_nan_key_is_not_swallowed(backend):
 
 def test_every_output_is_written(monkeypatch):
     inputs, g = draw(2, 75, 20)
-    expected = (*cpu.forward(*inputs, save=True),)
-    expected += cpu.backward(*inputs, *expected, g)
+
+    def compute():
+        out, y, logsum = cpu.forward(*inputs, g, save=True)
+        before_gate, ggate = cpu.gate_gradients(g, y, g)
+        return out, y, logsum, before_gate, ggate, *cpu.backward(*inputs, y, logsum, before_gate)
+
+    expected = compute()
     empty, empty_like, np_empty = torch.empty, torch.empty_like, np.empty
     monkeypatch.setattr(torch, "empty", lambda *args, **kwargs: empty(*args, **kwargs).fill_(torch.nan))
     monkeypatch.setattr(torch, "empty_like", lambda *args, **kwargs: empty_like(*args, **kwargs).fill_(torch.nan))
     monkeypatch.setattr(cpu.np, "empty", lambda *args: np.full_like(np_empty(*args), np.nan))
-    poisoned = (*cpu.forward(*inputs, save=True),)
-    poisoned += cpu.backward(*inputs, *poisoned, g)
-    for value, right in zip(poisoned, expected, strict=True):
-        assert torch.equal(value, right)
+    assert all(map(torch.equal, compute(), expected))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -187,6 +190,27 @@ def test_auto_names_what_it_uses_by_dtype():
         bi_wkv(*inputs, backend="cpu")
     with pytest.raises(BackendError, match="convention='cuda'"):
         bi_wkv(*inputs, backend="torch", convention="cuda")
+
+
+@pytest.mark.parametrize(
+    ("backend", "convention"), [("cpu", "paper"), ("torch", "paper"), ("reference", "paper"), ("reference", "cuda")]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_gate_is_what_it_says_with_gradients(backend, convention, dtype):
+    inputs, g = draw(2, 70, 20, w_std=3)
+    gate = 3 * torch.randn(2, 70, 20)
+    inputs = (*inputs[:2], *(x.to(dtype) for x in (*inputs[2:], gate)))
+    got = run(inputs, g, backend=backend, convention=convention)
+    exact = [x.double().requires_grad_() for x in inputs]
+    y = bi_wkv(*exact[:4], convention=convention, backend="reference") * torch.sigmoid(exact[4])
+    grads = torch.autograd.grad(y, exact, g.double())
+    step = max(1e-5, 2 * torch.finfo(dtype).eps)
+    for value, right, leaf in zip(got, (y.detach(), *grads), (inputs[3], *inputs), strict=True):
+        assert value.dtype == leaf.dtype
+        assert (value - right).abs().max() <= step * right.abs().max()
+    with torch.no_grad():
+        free = bi_wkv(*inputs[:4], gate=inputs[4], backend=backend, convention=convention)
+    assert torch.equal(free, got[0])
 
 
 @pytest.mark.parametrize("backend", ["cpu", "torch", "reference"])
@@ -224,6 +248,7 @@ def test_cuda_convention_nears_the_equation_as_tokens_grow():
         ({"k": torch.zeros(1, 0, 4), "v": torch.zeros(1, 0, 4)}, "v"),
         ({"k": torch.zeros(1, 9, 4, dtype=torch.int32)}, "k"),
         ({"decay": torch.zeros(4, device="meta")}, "decay"),
+        ({"gate": torch.zeros(1, 9, 5)}, "gate"),
         ({"convention": "official"}, "convention"),
         ({"backend": "fastest"}, "backend"),
     ],
@@ -238,10 +263,12 @@ def test_bad_arguments_are_named(change, name):
 @pytest.mark.parametrize(
     ("backend", "convention"), [("cpu", "paper"), ("torch", "paper"), ("reference", "paper"), ("reference", "cuda")]
 )
-def test_registration_passes_opcheck(backend, convention):
-    inputs, _ = draw(2, 9, 4)
-    torch.library.opcheck(bi_wkv_forward, (*(x.requires_grad_() for x in inputs), convention, backend, True))
-    torch.library.opcheck(bi_wkv_forward, (*(x.detach() for x in inputs), convention, backend, False))
+@pytest.mark.parametrize("gated", [False, True])
+def test_registration_passes_opcheck(backend, convention, gated):
+    inputs, gate = draw(2, 9, 4)
+    gate = gate if gated else None
+    torch.library.opcheck(bi_wkv_forward, (*(x.requires_grad_() for x in inputs), gate, convention, backend, True))
+    torch.library.opcheck(bi_wkv_forward, (*(x.detach() for x in inputs), gate, convention, backend, False))
 
 
 def test_autocast_keeps_the_dtype_of_v():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from linbench.errors import BackendError, UsageError
 from linbench.kernels import q_shift, q_shift_mix
 from linbench.kernels.q_shift import cpu
-from linbench.kernels.q_shift.layout import channel_groups
+from linbench.kernels.q_shift.layout import Grid, channel_groups
 from linbench.kernels.q_shift.op import q_shift_mix_op, q_shift_op
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "goldens" / "op_q_shift"
@@ -17,8 +17,12 @@ CASES = json.loads((GOLDEN / "manifest.json").read_text())["cases"] if GOLDEN.ex
 BACKENDS = ("cpu", "torch")
 
 
-def slow_shift(x, grid, shift, gamma):
+def slow_shift(x, grid, shift, gamma, class_token=None):
     """Token by token, channel by channel, as the docstring says it."""
+    if class_token:
+        single, rest = (x[:, :1], x[:, 1:]) if class_token == "first" else (x[:, -1:], x[:, :-1])
+        moved = slow_shift(rest, grid, shift, gamma)
+        return torch.cat((single, moved) if class_token == "first" else (moved, single), dim=1)
     height, width = grid
     out = torch.zeros_like(x)
     cuts = [int(x.shape[2] * gamma * part) for part in range(5)]
@@ -53,19 +57,21 @@ def test_goldens_of_the_original_code(case, backend):
     rows=st.integers(1, 3),
     shift=st.integers(0, 3),
     gamma=st.sampled_from([0.25, 0.2, 0.1, 0.0]),
+    class_token=st.sampled_from([None, "first", "last"]),
 )
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_backends_match_the_definition_forward_and_backward(
-    backend, batch, height, width, channels, rows, shift, gamma
+    backend, batch, height, width, channels, rows, shift, gamma, class_token
 ):
-    x, mix = torch.randn(batch, height * width, channels), 2 * torch.rand(rows, channels) - 0.5
+    tokens = height * width + (class_token is not None)
+    x, mix = torch.randn(batch, tokens, channels), 2 * torch.rand(rows, channels) - 0.5
     grads = torch.randn(rows, *x.shape)
     exact_x, exact_mix = x.double().requires_grad_(), mix.double().requires_grad_()
-    neighbour = slow_shift(exact_x, (height, width), shift, gamma)
+    neighbour = slow_shift(exact_x, (height, width), shift, gamma, class_token)
     exact = [row * exact_x + (1 - row) * neighbour for row in exact_mix]
     torch.autograd.backward(exact, list(grads.double()))
 
-    options = {"shift": shift, "gamma": gamma, "backend": backend}
+    options = {"shift": shift, "gamma": gamma, "class_token": class_token, "backend": backend}
     assert torch.equal(q_shift(x, (height, width), **options).double(), neighbour)
     x.requires_grad_()
     mix.requires_grad_()
@@ -82,6 +88,7 @@ def test_gradients_by_finite_differences():
     mix = torch.randn(2, 9, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, mix: q_shift_mix(x, mix, (2, 3)), (x, mix))
     assert torch.autograd.gradcheck(lambda x: q_shift(x, (2, 3)), (x,))
+    assert torch.autograd.gradcheck(lambda x: q_shift(x, (1, 5), class_token="last"), (x,))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -100,7 +107,8 @@ def test_every_output_is_written(monkeypatch):
     groups = channel_groups(21, 1, 0.2)
 
     def compute():
-        return *cpu.mix_forward(x, mix, (7, 10), groups), *cpu.mix_backward(x, mix, grads, (7, 10), groups)
+        grid = Grid(23, 3, 1, 70)
+        return *cpu.mix_forward(x, mix, grid, groups), *cpu.mix_backward(x, mix, grads, grid, groups)
 
     expected = compute()
     empty, empty_like = torch.empty, torch.empty_like
@@ -126,6 +134,8 @@ def test_half_storage(backend):
         ({"x": torch.zeros(1, 12, 8, dtype=torch.int64)}, "x"),
         ({"grid": (3, 5)}, "grid"),
         ({"grid": (-3, -4)}, "grid"),
+        ({"class_token": "first"}, "grid"),
+        ({"class_token": True}, "class_token"),
         ({"shift": -1}, "shift"),
         ({"gamma": 0.3}, "gamma"),
         ({"mix": torch.zeros(8)}, "mix"),
@@ -148,5 +158,5 @@ def test_a_forced_backend_that_cannot_serve_says_why():
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_registration_passes_opcheck(backend):
     x, mix = torch.randn(2, 12, 8, requires_grad=True), torch.rand(3, 8, requires_grad=True)
-    torch.library.opcheck(q_shift_mix_op, (x, mix, 3, 4, 1, 0.25, backend))
-    torch.library.opcheck(q_shift_op, (x, 3, 4, 1, 0.25, False, backend))
+    torch.library.opcheck(q_shift_mix_op, (x, mix, 3, 4, 0, 1, 0.25, backend))
+    torch.library.opcheck(q_shift_op, (x, 3, 4, 0, 1, 0.25, False, backend))

@@ -13,6 +13,7 @@ from linbench.kernels import (
     register_flop_formulas,
     registry,
     resolve_backend,
+    triton_tools,
 )
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -27,6 +28,7 @@ def test_auto_prefers_the_compiled_kernel_and_names_the_rest():
 
 def test_the_slow_form_on_an_accelerator_is_said_once(monkeypatch):
     monkeypatch.setattr(registry, "_warned", set())
+    monkeypatch.setattr(triton_tools, "_INSTALLED", False)
     with pytest.warns(UserWarning, match="bi_wkv on cuda runs in its pure PyTorch form"):
         assert resolve_backend("bi_wkv", "cuda", torch.float32) == "torch"
     with warnings.catch_warnings():
@@ -37,8 +39,8 @@ def test_the_slow_form_on_an_accelerator_is_said_once(monkeypatch):
 def test_unknown_names_list_the_known():
     with pytest.raises(UsageError, match="q_shift_mix"):
         resolve_backend("qshift", "cpu", torch.float32)
-    with pytest.raises(UsageError, match="cpu, torch, reference and auto"):
-        resolve_backend("bi_wkv", "cpu", torch.float32, "triton")
+    with pytest.raises(UsageError, match="cpu, triton, torch, reference and auto"):
+        resolve_backend("bi_wkv", "cpu", torch.float32, "fastest")
 
 
 def test_a_missing_package_turns_its_backend_off_with_a_reason(monkeypatch):
@@ -56,9 +58,38 @@ def test_a_missing_package_turns_its_backend_off_with_a_reason(monkeypatch):
     assert {"bi_wkv", "q_shift", "q_shift_mix"} <= {operator for operator, _ in status}
 
 
+@pytest.mark.parametrize(
+    ("installed", "interpreted", "visible", "capability", "device", "reason"),
+    [
+        (False, False, True, (9, 0), "cuda", "triton is not installed"),
+        (True, False, False, (9, 0), "cuda", "sees no GPU"),
+        (True, False, True, (7, 5), "cuda", "capability 7.5, the kernels need 8.0"),
+        (True, False, True, (9, 0), "cpu", "TRITON_INTERPRET=1"),
+        (True, True, True, (9, 0), "cuda", "TRITON_INTERPRET=1 is set"),
+        (True, True, False, (9, 0), "cpu", ""),
+        (True, False, True, (9, 0), "cuda", ""),
+    ],
+)
+def test_triton_serves_gpus_or_says_why_not(monkeypatch, installed, interpreted, visible, capability, device, reason):
+    monkeypatch.setattr(triton_tools, "_INSTALLED", installed)
+    monkeypatch.setattr(triton_tools, "INTERPRETED", interpreted)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: visible)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    if reason:
+        with pytest.raises(BackendError, match=f"bi_wkv: backend 'triton'.*{reason}"):
+            resolve_backend("bi_wkv", device, torch.bfloat16, "triton")
+        assert resolve_backend("bi_wkv", "cpu", torch.bfloat16) == "cpu"
+    else:
+        assert resolve_backend("bi_wkv", device, torch.bfloat16, "triton") == "triton"
+        assert resolve_backend("bi_wkv", device, torch.bfloat16) == {"cpu": "cpu", "cuda": "triton"}[device]
+    (row,) = (s for s in operator_backends() if (s.operator, s.backend) == ("bi_wkv", "triton"))
+    assert row.available == (not triton_tools.triton_refusal("cuda") or not triton_tools.triton_refusal("cpu"))
+    assert row.available != bool(row.reason)
+
+
 def block(x, mix, decay, bonus):
     k, v = q_shift_mix(x, mix, (4, 4))
-    return bi_wkv(decay, bonus, k, v * q_shift(v, (4, 4)))
+    return bi_wkv(decay, bonus, k, v * q_shift(v, (4, 4)), gate=k)
 
 
 def block_inputs():

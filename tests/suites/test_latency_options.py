@@ -115,7 +115,7 @@ def test_how_long_to_measure_does_not_change_a_cell():
 
 
 def test_suites_are_found_by_name():
-    assert list_suites() == ["latency", "sam-hq"]
+    assert list_suites() == ["kernels", "latency", "sam-hq"]
     assert suite("latency") is SUITE
     assert suite("latency").name == "latency"
     with pytest.raises(UsageError, match="Did you mean latency"):

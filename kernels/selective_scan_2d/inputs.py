@@ -1,0 +1,48 @@
+"""The tensors of a two-dimensional selective scan."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# For x, delta, A, B, C, D and delta_bias.
+Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
+
+
+class Inputs(NamedTuple):
+    """What a call takes.
+
+    Attributes:
+        x: `[B, D, H, W]`.
+        delta: `[B, 4, D, H, W]`, a step size for each direction.
+        A: `[4 * D, N]`.
+        B: `[B, 4, N, H, W]`.
+        C: `[B, 4, N, H, W]`.
+        D: `[4 * D]`.
+        delta_bias: `[4 * D]`.
+        softplus: Whether `softplus(delta + delta_bias)` is the step size.
+    """
+
+    x: Tensor
+    delta: Tensor
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor | None
+    delta_bias: Tensor | None
+    softplus: bool
+
+    def to(self, dtype: torch.dtype) -> Inputs:
+        """The same in another type, each tensor in its own memory layout."""
+        x, delta, A, B, C, D, bias, softplus = self
+        x, delta, A, B, C = (tensor.to(dtype) for tensor in (x, delta, A, B, C))
+        D, bias = (None if row is None else row.to(dtype) for row in (D, bias))
+        return Inputs(x, delta, A, B, C, D, bias, softplus)
+
+    @property
+    def state_dtype(self) -> torch.dtype:
+        """What states and sums are kept in."""
+        given = (t.dtype for t in self if isinstance(t, Tensor))
+        return torch.float64 if torch.float64 in given else torch.float32
