@@ -13,6 +13,7 @@ from .files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: told apart with any colour vision; markers and dashes tell the lines apart in grey.
@@ -69,6 +70,15 @@ def open_figure(
         figure = Figure(figsize=(width, height * lines), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure, list(figure.subplots(lines, columns, squeeze=False, height_ratios=shares).flat)
+
+
+def label_decades(axis: Axis) -> None:
+    """Mark 1, 2 and 5 of every decade of a logarithmic axis, in plain numbers."""
+    from matplotlib.ticker import LogLocator
+
+    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.minorticks_off()
 
 
 def save_figure(figure: Figure, folder: Path, stem: str, suffixes: Sequence[str]) -> list[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .canvas import MARKERS, PALETTE, open_figure, save_figure
+from .canvas import MARKERS, PALETTE, label_decades, open_figure, save_figure
 from .kernels_table import Panel, Work, kernel_panels, kernel_time, shape_label
 from .schema import Row
 
@@ -77,6 +77,7 @@ def _panel(ax: Axes, panel: Panel, direction: str, backends: list[str]) -> None:
     ax.set_yticks(range(len(works)), [_name(work) for work in works], fontsize=7)
     ax.set_ylim(len(works) - 0.5, -0.5)
     ax.set_xscale("log")
+    label_decades(ax.xaxis)
     ax.set_xlabel("time of a call (ms, log scale)", fontsize=8)
     ax.set_title(f"{panel.operator}, {direction}: {panel.device}", fontsize=9, loc="left")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from .canvas import MARKERS, PALETTE, line_style, open_figure, save_figure
+from .canvas import MARKERS, PALETTE, label_decades, line_style, open_figure, save_figure
 from .latency_table import Panel, growth, latency_interval, panels
 from .provenance import device_name
 from .schema import Row
@@ -69,9 +69,8 @@ def _latency_panel(ax: Axes, panel: Panel) -> None:
     ax.set_yscale("log")
     _mark_oom(ax, panel)
     ax.set_xticks(sizes, [str(size) for size in sizes])
-    ax.minorticks_off()
-    ax.yaxis.set_major_locator(_one_two_five())
-    ax.yaxis.set_major_formatter("{x:g}")
+    ax.xaxis.minorticks_off()
+    label_decades(ax.yaxis)
     ax.set_xlabel("input resolution (pixels, square)")
     ax.set_ylabel("latency (ms, log scale)")
     ax.set_title(panel.describe(), fontsize=9, loc="left")
@@ -87,12 +86,6 @@ def _mark_oom(ax: Axes, panel: Panel) -> None:
                 place = (int(row.cell.params["res"]), 0.97 - 0.04 * index)
                 ax.plot(*place, "x", color=PALETTE[index % 8], markersize=8, transform=ax.get_xaxis_transform())
                 ax.annotate("OOM", place, (6, -3), ax.get_xaxis_transform(), "offset points", fontsize=7)
-
-
-def _one_two_five() -> Any:
-    from matplotlib.ticker import LogLocator
-
-    return LogLocator(base=10, subs=(1.0, 2.0, 5.0))
 
 
 def learning_curves(rows: Sequence[Row], folder: Path) -> list[Path]:

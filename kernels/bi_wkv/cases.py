@@ -35,8 +35,8 @@ def _steep_inputs(shape: Shape, generator: torch.Generator) -> dict[str, Tensor]
 
 
 def _call(inputs: Mapping[str, Tensor], backend: str) -> Tensor:
-    given = (inputs[name] for name in ("decay", "bonus", "k", "v"))
-    return bi_wkv(*given, gate=inputs.get("gate"), backend=backend)
+    decay, bonus, k, v = (inputs[name] for name in ("decay", "bonus", "k", "v"))
+    return bi_wkv(decay, bonus, k, v, gate=inputs.get("gate"), backend=backend)
 
 
 def _forward(shape: Shape, size: int) -> Work:

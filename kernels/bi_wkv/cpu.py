@@ -311,7 +311,7 @@ def _rows(tensor: Tensor) -> Array:
 
 
 def forward(
-    decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, gate: Tensor | None = None, *, save: bool
+    decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, *, gate: Tensor | None = None, save: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output; where `save`, the output before the gate (if gated) and the log-denominators. Contiguous float32.
 

@@ -44,10 +44,8 @@ def _forward(
     if backend == "cpu":
         from . import cpu
 
-        w, u, keys, values = _prepare(dtype, decay, bonus, k, v)
-        out, y, logsum = cpu.forward(
-            w, u, keys, values, None if gate is None else gate.to(dtype).contiguous(), save=save
-        )
+        gates = None if gate is None else gate.to(dtype).contiguous()
+        out, y, logsum = cpu.forward(*_prepare(dtype, decay, bonus, k, v), gate=gates, save=save)
     else:
         if backend == "reference":
             y = (official if convention == "cuda" else reference).forward(decay, bonus, k, v)
@@ -92,14 +90,13 @@ def _backward(
     if backend == "triton":
         from . import triton
 
-        found = triton.backward(
+        everything = triton.backward(
             decay.float().contiguous(), bonus.float().contiguous(), k, v, gate, y, logsum, g.contiguous()
         )
-        return tuple(grad.to(tensor.dtype) for grad, tensor in zip(found, inputs, strict=True))
+        return tuple(grad.to(tensor.dtype) for grad, tensor in zip(everything, inputs, strict=True))
     ggate = v.new_empty(0)
     if gate is not None:
-        given, before, outer = _prepare(dtype, gate, y, g)
-        g, ggate = _gate_gradients(given, before, outer, backend)
+        g, ggate = _gate_gradients(backend, *_prepare(dtype, gate, y, g))
     if backend == "reference":
         grads = (official if convention == "cuda" else reference).backward(decay, bonus, k, v, g)
     elif backend == "cpu":
@@ -111,7 +108,7 @@ def _backward(
     return tuple(grad.to(x.dtype).contiguous() for grad, x in zip((*grads, ggate), inputs, strict=True))
 
 
-def _gate_gradients(gate: Tensor, y: Tensor, g: Tensor, backend: str) -> tuple[Tensor, Tensor]:
+def _gate_gradients(backend: str, gate: Tensor, y: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of the output before the gate, and of the gate."""
     if backend == "cpu":
         from . import cpu

@@ -165,6 +165,8 @@ class Sweep:
 
     def _prepare(self, cell: Cell, truth: Truth, title: str) -> Trial | Row:
         backend = cell.params["backend"]
+        if backend == "reference" and truth.agreed is not None:
+            return self._none(cell, Failure("skipped", "not timed: the reference is for smaller sizes than this"))
         if backend == "reference" and truth.seconds > self._patience_s:
             error = f"not timed: a call of the reference would take longer than {self._patience_s:g} s (--patience)"
             return self._none(cell, Failure("skipped", error))

@@ -147,7 +147,7 @@ def test_every_output_is_written(monkeypatch):
     inputs, g = draw(2, 75, 20)
 
     def compute():
-        out, y, logsum = cpu.forward(*inputs, g, save=True)
+        out, y, logsum = cpu.forward(*inputs, gate=g, save=True)
         before_gate, ggate = cpu.gate_gradients(g, y, g)
         return out, y, logsum, before_gate, ggate, *cpu.backward(*inputs, y, logsum, before_gate)
 
