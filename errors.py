@@ -28,6 +28,4 @@ class BackendError(LinBenchError, RuntimeError):
 
 
 class StoreError(LinBenchError):
-    """The results folder cannot be written or read."""
-
-    exit_code = 74
+    """A folder of LinBench's own (results, cache) cannot be written or read."""

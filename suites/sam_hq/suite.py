@@ -13,7 +13,7 @@ import torch
 
 from ...backbones import backbone_options, backbone_spec
 from ...backbones.weights import file_sha256
-from ...errors import LinBenchError, UsageError
+from ...errors import LinBenchError, StoreError, UsageError
 from ...heads.sam import System, create_system
 from ...heads.sam.weights import DEMO, DEMO_SYSTEM, weights_path
 from ...kernels import resolve_backend
@@ -148,7 +148,7 @@ class _Run:
                 )
                 raise
             except (LinBenchError, RuntimeError, MemoryError) as error:
-                if isinstance(error, LinBenchError) and error.exit_code != 1:
+                if isinstance(error, (UsageError, StoreError)):
                     raise
                 memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
                 row = Row(

@@ -171,7 +171,7 @@ def test_a_full_or_read_only_disk_gives_the_row_back(tmp_path, monkeypatch, code
     with pytest.raises(StoreError, match="LINBENCH_RESULTS"):
         store.check_writable()
     monkeypatch.undo()
-    assert caught.value.exit_code == 74
+    assert caught.value.exit_code == 1
     assert os.strerror(code) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert Row.from_dict(json.loads(caught.value.row_json)).metrics["latency_ms"] == 2.0
