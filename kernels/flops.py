@@ -72,12 +72,26 @@ _FORMULAS: dict[str, Callable[..., int]] = {
 
 
 def register_flop_formulas() -> None:
-    """Teaches `FlopCounterMode` to count the operators; call it before counting, as often as you like.
+    """Teaches `FlopCounterMode` to count the operators, and torch's attention where it cannot.
 
-    Not done on import because torch's counter imports Triton.
+    Call it before counting, as often as you like. Not done on import because torch's counter imports Triton.
     """
-    from torch.utils.flop_counter import flop_registry, register_flop_formula
+    from torch.utils.flop_counter import (
+        flop_registry,
+        register_flop_formula,
+        sdpa_backward_flop_count,
+        sdpa_flop_count,
+    )
 
+    # torch before 2.15 does not count its own fused attention on the CPU.
+    aten = torch.ops.aten
+    if aten._scaled_dot_product_flash_attention_for_cpu not in flop_registry:
+        register_flop_formula(aten._scaled_dot_product_flash_attention_for_cpu)(
+            lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)
+        )
+        register_flop_formula(aten._scaled_dot_product_flash_attention_for_cpu_backward)(
+            lambda g, q, k, v, *_, **__: sdpa_backward_flop_count(g, q, k, v)
+        )
     for name, formula in _FORMULAS.items():
         operator = getattr(torch.ops.linbench, name)
         if operator not in flop_registry:

@@ -200,5 +200,5 @@ def test_compiles_without_spills(compile_to_cubin, name, storage, capability):
     signature = {argument: kinds[argument] for argument in kernel.arg_names if argument in kinds}
     constexprs = {argument: values[argument] for argument in kernel.arg_names if argument not in kinds}
     compiled = compile_to_cubin(kernel, signature, constexprs, capability, divisible=INTEGERS, num_warps=warps)
-    assert compiled.spills == 0
+    assert not compiled.spilled
     assert compiled.registers * 32 * warps <= 65536

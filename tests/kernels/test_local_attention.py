@@ -16,6 +16,7 @@ from linbench.kernels import (
     taylor_linear_attention,
     window_attention,
 )
+from linbench.kernels.flops import register_flop_formulas
 from linbench.kernels.taylor_attention import reference, taylor_features
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -86,6 +87,7 @@ def test_dilated_attention_brings_every_token_back_to_its_place():
 
 
 def test_dilated_attention_costs_what_it_says():
+    register_flop_formulas()
     inputs = draw(1, 4, 64, 8, 8)
     with FlopCounterMode(display=False) as counter:
         dilated_attention(*inputs, branches=[(16, 4)])
