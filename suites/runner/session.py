@@ -180,6 +180,9 @@ class Session:
         from torch._subclasses.fake_tensor import FakeTensorMode
         from torch.utils.flop_counter import FlopCounterMode
 
+        from ...kernels import register_flop_formulas
+
+        register_flop_formulas()
         shape = (self._params["batch"], 3, resolution, resolution)
         try:
             with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):

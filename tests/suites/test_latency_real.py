@@ -7,9 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import linbench
 import pytest
+import torch
+from linbench.kernels import register_flop_formulas
 from linbench.results.store import Store
 from linbench.suites.latency import SUITE, LatencyOptions
+from torch.utils.flop_counter import FlopCounterMode
 
 PLUGS = Path(__file__).parent / "runner" / "plugs"
 BUDGET = {"threads": 1, "budget_s": 0.3, "rounds": 3}
@@ -85,3 +89,14 @@ def test_ctrl_c_leaves_rows_and_no_orphan(tmp_path):
     while Path(f"/proc/{children[0]}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not Path(f"/proc/{children[0]}").exists()
+
+
+def test_the_operators_are_counted(tmp_path):
+    row = measure(tmp_path, backbones=("rwkvsam-t",), resolutions=(64,))["rwkvsam-t", 64]
+    register_flop_formulas()
+    model = linbench.create_backbone("rwkvsam-t")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, 64, 64))
+    counts = {str(operator): flops for operator, flops in counter.get_flop_counts()["Global"].items()}
+    assert counts["linbench.bi_wkv_forward"] > 0
+    assert row.metrics["gmacs"] == pytest.approx(sum(counts.values()) / 2e9, rel=1e-6)
