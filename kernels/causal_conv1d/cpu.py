@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..compiled import kernel
-from ..selective_scan.cpu_math import sigmoid
-from ..selective_scan.layout import is_time_major, new_like
+from ..cpu_math import sigmoid
+from ..memory import is_time_major, new_like
 from ..threads import parallel_for
 from .reference import Gradients
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..memory import new_like, placed
 from ..registration import define_operator
-from ..selective_scan.layout import new_like, placed
 from . import external, reference, shifts
 
 

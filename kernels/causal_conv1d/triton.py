@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..selective_scan.layout import is_time_major, new_like, on_device
+from ..memory import is_time_major, new_like, on_device
 from ..selective_scan.triton_kernels import sigmoid
 from ..triton_tools import LAUNCH_OPTIONS
 from .reference import Gradients

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..memory import is_time_major, new_like
 from ..threads import parallel_for
 from . import cpu_rows, cpu_tiles, cpu_tiles_backward
-from .layout import Inputs, Sections, is_time_major, new_like
+from .layout import Inputs, Sections
 from .reference import Gradients
 
 _CHANNELS_BACK, _SPAN_BACK = 128, 64

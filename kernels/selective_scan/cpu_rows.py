@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import kernel
-from .cpu_math import decay, sigmoid, softplus
+from ..cpu_math import decay, sigmoid, softplus
 
 ROWS = 8
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import kernel
-from .cpu_math import decay, sigmoid, softplus
+from ..cpu_math import decay, sigmoid, softplus
 
 WIDTH = 32
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import kernel
-from .cpu_math import decay, sigmoid, softplus
+from ..cpu_math import decay, sigmoid, softplus
 from .cpu_tiles import WIDTH, copy_states, load_block, load_rows, multiply_row, store_block
 
 _LANES = np.uintp(WIDTH)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,29 +78,3 @@ def cut(channels: int, groups: int, reverse: Sequence[bool]) -> Sections:
         tuple(start * groups // channels for start in starts),
         tuple(reverse[start * len(reverse) // channels] for start in starts),
     )
-
-
-def is_time_major(x: Tensor) -> bool:
-    """Whether the channels of `[B, D, L]` are neighbours in memory, as in a transposed `[B, L, D]`."""
-    return x.stride(1) == 1 and x.stride(2) != 1
-
-
-def new_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """An empty `[B, D, L]`, contiguous, or a transposed `[B, L, D]` where `x` is one."""
-    batch, channels, tokens = x.shape
-    if is_time_major(x):
-        return torch.empty((batch, tokens, channels), dtype=dtype or x.dtype, device=x.device).transpose(1, 2)
-    return torch.empty((batch, channels, tokens), dtype=dtype or x.dtype, device=x.device)
-
-
-def placed(x: Tensor, like: Tensor) -> Tensor:
-    """`x` in the dtype and the memory layout of `like`."""
-    target = new_like(like)
-    if x.dtype == target.dtype and x.stride() == target.stride():
-        return x
-    return target.copy_(x)
-
-
-def on_device(x: Tensor) -> AbstractContextManager[Any]:
-    """Makes the GPU of `x` the current one; nothing for the interpreter's CPU tensors."""
-    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ...errors import BackendError, UsageError
+from ..memory import new_like, placed
 from ..registration import define_operator
 from . import chunked, reference
-from .layout import Inputs, Sections, cut, new_like, placed
+from .layout import Inputs, Sections, cut
 
 _TENSORS = len(Inputs._fields)
 

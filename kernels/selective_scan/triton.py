@@ -9,9 +9,10 @@ import triton
 from torch import Tensor
 
 from ...errors import BackendError
+from ..memory import is_time_major, new_like, on_device
 from ..triton_tools import LAUNCH_OPTIONS
 from . import triton_kernels as kernels
-from .layout import Inputs, Sections, is_time_major, new_like, on_device
+from .layout import Inputs, Sections
 from .reference import Gradients
 
 _MOST_FLAGS = 30

@@ -15,7 +15,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .series import ATANH
+from ..series import ATANH
 
 _LOG2_E = tl.constexpr(1.4426950408889634)
 _A0, _A1, _A2, _A3 = (tl.constexpr(coefficient) for coefficient in ATANH)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import kernel
-from ..selective_scan.cpu_math import decay, sigmoid, softplus
+from ..cpu_math import decay, sigmoid, softplus
 from .cpu_lines import copy_parameters, line_shape, place
 
 _ZERO = np.float32(0.0)

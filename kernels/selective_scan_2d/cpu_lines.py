@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import kernel
-from ..selective_scan.cpu_math import decay, softplus
+from ..cpu_math import decay, softplus
 
 _ZERO = np.float32(0.0)
 

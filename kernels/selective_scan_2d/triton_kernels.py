@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ..selective_scan.series import ATANH
+from ..series import ATANH
 
 _A0, _A1, _A2, _A3 = (tl.constexpr(coefficient) for coefficient in ATANH)
 

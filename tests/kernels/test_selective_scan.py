@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linbench.errors import BackendError, UsageError
 from linbench.kernels import selective_scan
-from linbench.kernels.selective_scan import chunked, cpu, cpu_rows, layout
+from linbench.kernels.memory import new_like
+from linbench.kernels.selective_scan import chunked, cpu, cpu_rows
 from linbench.kernels.selective_scan.cases import CASES
 from linbench.kernels.selective_scan.op import selective_scan_forward
 
@@ -161,7 +162,7 @@ def test_fast_backends_match_the_reference(backend, shape, optional, softplus, t
         for name in {"u", "delta", "z"} & set(inputs):
             inputs[name] = inputs[name].transpose(1, 2).contiguous().transpose(1, 2)
     got = run(inputs, grads, backend=backend, **options)
-    assert got["out"].stride() == layout.new_like(inputs["u"]).stride()
+    assert got["out"].stride() == new_like(inputs["u"]).stride()
     assert_close(got, right, 3e-5)
 
 

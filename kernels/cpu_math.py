@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compiled import exp32, inlined
+from .compiled import exp32, inlined
 from .series import ATANH
 
 _A0, _A1, _A2, _A3 = (np.float32(coefficient) for coefficient in ATANH)
