@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -15,9 +15,8 @@ from . import __version__
 from .errors import DataError, LinBenchError, UsageError
 
 if TYPE_CHECKING:
-    from .results.schema import Cell, Row
     from .results.store import Store
-    from .suites.base import Event, Suite
+    from .suites.base import Suite
 
 OptionsT = TypeVar("OptionsT")
 
@@ -53,7 +52,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be meas
 Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Take rows this installation finished; no: again.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores).")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:0.")]
-FAILURES = ("failed", "crash", "timeout", "wrong")
 INTERRUPTED = 130
 
 
@@ -277,8 +275,9 @@ def list_(
 ) -> None:
     """List what there is."""
     from .suites.inventory import inventory
+    from .suites.terminal import show_records
 
-    _print_records(inventory(what), as_json)
+    show_records(inventory(what), as_json)
 
 
 @data_app.command("demo", epilog="**Example**\n\n`bench data demo --train-images 4000`")
@@ -292,8 +291,9 @@ def data_demo(
     """Draw the demo data: procedural scenes with exact masks, in the real data sets' layouts."""
     from .suites.base import Event
     from .suites.data.demo.build import build_demo
+    from .suites.terminal import Ticker
 
-    with _Ticker() as ticker:
+    with Ticker() as ticker:
         path = build_demo(
             root,
             seed=seed,
@@ -314,12 +314,13 @@ def data_check(
     """Check that a data set is whole: folders, counts, sizes, unreadable files."""
     from . import settings
     from .suites.data.checks import check_dataset
+    from .suites.terminal import show_records
 
     found = check_dataset(name, settings.data_root(data), full=full)
     if as_json:
         print(json.dumps(found.to_dict(), indent=1))
     else:
-        _print_records([{"what": k, "found": v} for k, v in found.to_dict().items() if k != "problems"], False)
+        show_records([{"what": k, "found": v} for k, v in found.to_dict().items() if k != "problems"], False)
     if found.problems:
         raise DataError(f"{name} is not whole: " + "; ".join(found.problems[:10]))
 
@@ -329,6 +330,7 @@ def doctor(as_json: AsJson = False, results: Results = None, data: Data = None, 
     """Say what works here: versions, devices, operator backends and why not, data, disk."""
     from . import settings
     from .suites.doctor import diagnose
+    from .suites.terminal import show_records
 
     found = diagnose(
         results=settings.results_root(results), data=settings.data_root(data), cache=settings.cache_root(cache)
@@ -338,7 +340,7 @@ def doctor(as_json: AsJson = False, results: Results = None, data: Data = None, 
     else:
         for title, records in found.sections.items():
             print(f"\n{title}")
-            _print_records(records, False)
+            show_records(records, False)
     if found.faults:
         raise LinBenchError("; ".join(found.faults))
 
@@ -373,36 +375,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _interrupt(*_: object) -> NoReturn:
     """A request to end is served as Ctrl-C is: workers are ended and the cell is stored as interrupted."""
     raise KeyboardInterrupt
-
-
-class _Ticker:
-    """Shows progress on standard error: one line rewritten in a terminal, one line a phase elsewhere."""
-
-    def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
-        self.phase = ""
-
-    def __enter__(self) -> _Ticker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._clear()
-
-    def __call__(self, event: Event) -> None:
-        text = f"[{event.done}/{event.total}] {event.message}"
-        phase = "".join(c for c in event.message if not c.isdigit())
-        if self.live:
-            sys.stderr.write(f"\r\x1b[K{text}")
-            if phase.strip("/") == event.message:
-                sys.stderr.write("\n")
-        elif phase != self.phase:
-            sys.stderr.write(f"{text}\n")
-        self.phase = phase
-        sys.stderr.flush()
-
-    def _clear(self) -> None:
-        if self.live:
-            sys.stderr.write("\r\x1b[K")
 
 
 def _names(texts: Iterable[str]) -> tuple[str, ...]:
@@ -447,74 +419,13 @@ def _use_threads(threads: int | None) -> None:
 def _measure(
     suite: Suite[OptionsT], options: OptionsT, store: Store, *, resume: bool, dry_run: bool, as_json: bool
 ) -> None:
-    with _Ticker() as ticker:
+    from .suites.terminal import Ticker, show_plan, show_rows
+
+    with Ticker() as ticker:
         if dry_run:
-            _print_plan(suite.plan(options), store, resume, as_json)
+            show_plan(suite.plan(options), store, resume, as_json)
             return
         store.check_writable()
         rows = list(suite.run(options, store=store, progress=ticker, resume=resume))
-    _finish(rows, store, as_json)
-
-
-def _finish(rows: Sequence[Row], store: Store, as_json: bool) -> None:
-    """Print the rows' table, write the report, and exit 1 where a cell failed."""
-    from .results.report import tables_of, write_report
-    from .results.tables import to_markdown
-
-    if as_json:
-        print(json.dumps([{**row.to_dict(), "samples": {}} for row in rows], indent=1))
-    else:
-        print(to_markdown(tables_of(rows)))
-    paths = write_report(store, store.root)
-    for (status, error), names in _troubles(rows).items():
-        print(f"{'error' if status in FAILURES else status}: {', '.join(names)}: {error}", file=sys.stderr)
-    if not as_json:
-        print(f"{len(rows)} rows in {store.root / 'runs'}; {len(paths)} tables and figures in {store.root}")
-    if any(row.status in FAILURES for row in rows):
+    if not show_rows(rows, store, as_json):
         raise typer.Exit(1)
-
-
-def _troubles(rows: Sequence[Row]) -> dict[tuple[str, str | None], list[str]]:
-    """Backbones whose rows are not ok, by status and error, so that one fault is told once."""
-    troubles: dict[tuple[str, str | None], list[str]] = {}
-    for row in rows:
-        if row.status not in ("ok", "unstable"):
-            names = troubles.setdefault((row.status, row.error), [])
-            names += [row.cell.backbone] * (row.cell.backbone not in names)
-    return troubles
-
-
-def _print_plan(cells: Sequence[Cell], store: Store, resume: bool, as_json: bool) -> None:
-    from .suites.base import finished_rows
-
-    finished = finished_rows(cells, store) if resume else {}
-    states = {cell.key: "done" if cell.key in finished else "to do" for cell in cells}
-    # A reader is told in short what differs between the cells, a program everything.
-    texts = {name: {str(cell.params.get(name)) for cell in cells} for cell in cells for name in cell.params}
-    told = [name for name, found in texts.items() if as_json or (len(found) > 1 and len(max(found, key=len)) < 32)]
-    records = [
-        {
-            "suite": cell.suite,
-            "backbone": cell.backbone,
-            **{name: cell.params.get(name) for name in told},
-            "key": cell.key,
-            "state": states[cell.key],
-        }
-        for cell in cells
-    ]
-    _print_records(records, as_json)
-
-
-def _print_records(records: Sequence[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(list(records), indent=1))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    columns = list(dict.fromkeys(key for record in records for key in record))
-    table = Table(*columns, box=None, pad_edge=False)
-    for record in records:
-        table.add_row(*("" if record.get(key) is None else str(record[key]) for key in columns))
-    console.print(table)

@@ -1,6 +1,7 @@
 """The command line: listings, plans, one clear line and the right exit code for bad input, finished rows kept."""
 
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -380,6 +381,7 @@ def test_a_request_to_end_leaves_an_interrupted_row(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        env={**os.environ, "LINBENCH_CACHE": str(tmp_path)},
     )
     seen = []
     while "round" not in (seen or [""])[-1]:

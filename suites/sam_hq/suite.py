@@ -17,7 +17,6 @@ from ...errors import LinBenchError, StoreError, UsageError
 from ...heads.sam import System, create_system
 from ...heads.sam.weights import DEMO, DEMO_SYSTEM, weights_path
 from ...kernels import resolve_backend
-from ...results.plots import GalleryItem, gallery
 from ...results.provenance import collect
 from ...results.schema import Cell, Row, canonical_json
 from ...results.store import Store, folder_name
@@ -26,11 +25,12 @@ from ..data.augment import AugmentOptions
 from ..data.batches import TrainBatch, TrainBatches, prefetch
 from ..data.protocols import get_protocol
 from ..training.checkpoint import save_tensors
-from ..training.engine import Batches, Curve
+from ..training.engine import Batches
 from ..training.pipeline import train_system
 from ..training.recipes import Optimisation
 from .evaluate import Scores, evaluate
 from .options import BOX_BASELINE, SamHqOptions, Stage
+from .rows import curve_samples, draw_gallery, first_line, parameter_counts, score_metrics, score_samples
 from .sets import choose_sets
 
 PROBE_IMAGES = 6
@@ -155,7 +155,7 @@ class _Run:
                     cells[last],
                     "oom" if memory else "failed",
                     provenance=collect(self.options.device),
-                    error=_line(error),
+                    error=first_line(error),
                 )
                 store.write(row)
                 self.made += 1
@@ -212,7 +212,7 @@ class _Run:
         }
         seconds = {f"{name}_seconds": curve.seconds for name, curve in trained.curves.items()}
         metrics = {**seconds, "train_seconds": sum(seconds.values())}
-        yield self._scored(student, cell, store, extra=extra, metrics=metrics, samples=_curve_samples(trained.curves))
+        yield self._scored(student, cell, store, extra=extra, metrics=metrics, samples=curve_samples(trained.curves))
         for name in trained.curves:
             shutil.rmtree(folder / name, ignore_errors=True)
         self.say(f"{backbone}: trained weights in {weights}")
@@ -256,18 +256,18 @@ class _Run:
             cell,
             "ok",
             metrics={
-                **_metrics(scores),
-                **_counts(system),
+                **score_metrics(scores),
+                **parameter_counts(system),
                 "eval_seconds": time.monotonic() - started,
                 **(metrics or {}),
             },
-            samples={**_score_samples(scores), **(samples or {})},
+            samples={**score_samples(scores), **(samples or {})},
             provenance={**collect(options.device), "run": {**self._facts(cell, scores), **(extra or {})}},
         )
         store.write(row)
         if system is not None and options.gallery:
             stem = f"gallery-{folder_name(cell.backbone)}-{self.sets.kind}-{cell.params['stage']}"
-            _draw_gallery(store.root / "figures" / f"{stem}.png", scores)
+            draw_gallery(store.root / "figures" / f"{stem}.png", scores)
         return row
 
     def _facts(self, cell: Cell, scores: dict[str, Scores]) -> dict[str, Any]:
@@ -367,63 +367,3 @@ def _sha(path: Path) -> str:
 
         read_checkpoint(path)  # its error says what is missing
     return file_sha256(path)
-
-
-def _metrics(scores: dict[str, Scores]) -> dict[str, float]:
-    metrics = {f"{name}/{key}": value for name, found in scores.items() for key, value in found.summary().items()}
-    iou = [value for found in scores.values() for value in found.iou]
-    biou = [value for found in scores.values() for value in found.biou]
-    metrics |= {"miou": 100 * sum(iou) / len(iou), "mbiou": 100 * sum(biou) / len(biou), "n": len(iou)}
-    network = sum(found.seconds for found in scores.values())
-    return {**metrics, "network_seconds": network}
-
-
-def _counts(system: System | None) -> dict[str, float]:
-    if system is None:
-        return {}
-    return {
-        "params_backbone": sum(p.numel() for p in system.backbone.parameters()),
-        "params_total": sum(p.numel() for p in system.parameters()),
-    }
-
-
-def _score_samples(scores: dict[str, Scores]) -> dict[str, list[Any]]:
-    samples: dict[str, list[Any]] = {}
-    for name, found in scores.items():
-        samples[f"{name}/names"] = list(found.names)
-        samples[f"{name}/iou"] = [round(value, 6) for value in found.iou]
-        samples[f"{name}/biou"] = [round(value, 6) for value in found.biou]
-    return samples
-
-
-def _curve_samples(curves: dict[str, Curve]) -> dict[str, list[Any]]:
-    """Learning curves, one step axis a loss: `curve/joint bce`, `curve/joint bce_step`, ..."""
-    samples: dict[str, list[Any]] = {}
-    for stage, curve in curves.items():
-        names = {key for point in curve.points for key in point} - {"step", "seconds", "lr"}
-        for name in sorted(names):
-            points = [point for point in curve.points if name in point]
-            label = name if name.startswith("probe") else f"{stage} {name}"
-            samples[f"curve/{label}"] = [round(point[name], 5) for point in points]
-            samples[f"curve/{label}_step"] = [point["step"] for point in points]
-    return samples
-
-
-def _draw_gallery(path: Path, scores: dict[str, Scores]) -> None:
-    items = [
-        GalleryItem(
-            found.image,
-            found.box,
-            found.mask,
-            found.truth,
-            f"{dataset} {name}: IoU {found.iou:.2f}, boundary IoU {found.biou:.2f}",
-        )
-        for dataset, one in scores.items()
-        for name, found in one.kept
-    ]
-    if items:
-        gallery(items, path)
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

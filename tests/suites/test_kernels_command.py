@@ -16,6 +16,7 @@ def bench(capsys, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(PLUGS))
     monkeypatch.setenv("PYTHONPATH", str(PLUGS), prepend=":")
     monkeypatch.setenv("LINBENCH_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("LINBENCH_CACHE", str(tmp_path / "cache"))
 
     def run(*arguments):
         with pytest.raises(SystemExit) as stop:

@@ -117,7 +117,7 @@ def test_an_interrupted_training_keeps_its_place(options, tmp_path, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(suite_module, "_curve_samples", stopped)
+        patch.setattr(suite_module, "curve_samples", stopped)
         with pytest.raises(KeyboardInterrupt):
             run(options, store)
     stored = [row for row in store.rows("sam-hq") if row.status == "interrupted"]

@@ -1,0 +1,110 @@
+"""What a run shows in a terminal: progress, plans, tables. Importing it imports no torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..results.schema import Cell, Row
+    from ..results.store import Store
+    from .base import Event
+
+FAILURES = ("failed", "crash", "timeout", "wrong")
+
+
+class Ticker:
+    """Shows progress on standard error: one line rewritten in a terminal, one line a phase elsewhere."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.phase = ""
+
+    def __enter__(self) -> Ticker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clear()
+
+    def __call__(self, event: Event) -> None:
+        text = f"[{event.done}/{event.total}] {event.message}"
+        phase = "".join(c for c in event.message if not c.isdigit())
+        if self.live:
+            sys.stderr.write(f"\r\x1b[K{text}")
+            if phase.strip("/") == event.message:
+                sys.stderr.write("\n")
+        elif phase != self.phase:
+            sys.stderr.write(f"{text}\n")
+        self.phase = phase
+        sys.stderr.flush()
+
+    def _clear(self) -> None:
+        if self.live:
+            sys.stderr.write("\r\x1b[K")
+
+
+def show_rows(rows: Sequence[Row], store: Store, as_json: bool) -> bool:
+    """Print the rows' table, write the report; whether all went well."""
+    from ..results.report import tables_of, write_report
+    from ..results.tables import to_markdown
+
+    if as_json:
+        print(json.dumps([{**row.to_dict(), "samples": {}} for row in rows], indent=1))
+    else:
+        print(to_markdown(tables_of(rows)))
+    paths = write_report(store, store.root)
+    for (status, error), names in _troubles(rows).items():
+        print(f"{'error' if status in FAILURES else status}: {', '.join(names)}: {error}", file=sys.stderr)
+    if not as_json:
+        print(f"{len(rows)} rows in {store.root / 'runs'}; {len(paths)} tables and figures in {store.root}")
+    return not any(row.status in FAILURES for row in rows)
+
+
+def _troubles(rows: Sequence[Row]) -> dict[tuple[str, str | None], list[str]]:
+    """Backbones whose rows are not ok, by status and error, so that one fault is told once."""
+    troubles: dict[tuple[str, str | None], list[str]] = {}
+    for row in rows:
+        if row.status not in ("ok", "unstable"):
+            names = troubles.setdefault((row.status, row.error), [])
+            names += [row.cell.backbone] * (row.cell.backbone not in names)
+    return troubles
+
+
+def show_plan(cells: Sequence[Cell], store: Store, resume: bool, as_json: bool) -> None:
+    """Print what would be measured, and what this installation has finished."""
+    from .base import finished_rows
+
+    finished = finished_rows(cells, store) if resume else {}
+    states = {cell.key: "done" if cell.key in finished else "to do" for cell in cells}
+    # A reader is told in short what differs between the cells, a program everything.
+    texts = {name: {str(cell.params.get(name)) for cell in cells} for cell in cells for name in cell.params}
+    told = [name for name, found in texts.items() if as_json or (len(found) > 1 and len(max(found, key=len)) < 32)]
+    records = [
+        {
+            "suite": cell.suite,
+            "backbone": cell.backbone,
+            **{name: cell.params.get(name) for name in told},
+            "key": cell.key,
+            "state": states[cell.key],
+        }
+        for cell in cells
+    ]
+    show_records(records, as_json)
+
+
+def show_records(records: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Print records as a table, or as JSON for programs."""
+    if as_json:
+        print(json.dumps(list(records), indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    columns = list(dict.fromkeys(key for record in records for key in record))
+    table = Table(*columns, box=None, pad_edge=False)
+    for record in records:
+        table.add_row(*("" if record.get(key) is None else str(record[key]) for key in columns))
+    console.print(table)
