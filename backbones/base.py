@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..errors import UsageError
 
@@ -35,15 +38,23 @@ class Backbone(nn.Module):
         feature_info: Channels and stride of each map that `forward` returns, in order.
         pooled_channels: Width of `Features.pooled`.
         image_multiple: Height and width of the images must be multiples of this.
+        gradient_checkpointing: Whether blocks are computed again in backward instead of keeping what is inside them.
     """
 
     feature_info: tuple[FeatureInfo, ...]
     pooled_channels: int
     image_multiple: int = 16
+    gradient_checkpointing: bool = False
 
     def forward(self, images: Tensor) -> Features:
         """Compute the feature maps of `images: [B, 3, H, W]`, normalised."""
         raise NotImplementedError
+
+    def run_block(self, block: Callable[..., Any], *inputs: Any) -> Any:
+        """Call a block; under gradient checkpointing its inner activations are not kept."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
 
     def check_images(self, images: Tensor) -> None:
         """Raise UsageError unless `images` is `[B, 3, H, W]` with sides that this backbone can serve."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 
 import torch.nn.functional as F
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
+
+Grid = tuple[int, int]
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -57,6 +60,81 @@ class Shortcut(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C_in, H, W] -> [B, C_out, H/stride, W/stride]`."""
         return self.expand(self.pool(x))
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches by one strided convolution.
+
+    Args:
+        dim: Channels out.
+        patch: Patch size in pixels.
+    """
+
+    def __init__(self, dim: int, patch: int = 16) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, patch, stride=patch)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`[B, 3, H, W] -> [B, C, H/p, W/p]`."""
+        return self.proj(images)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with exact GELU between."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x: [..., C] -> [..., C]`."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class MixerBlock(nn.Module):
+    """Pre-norm transformer block around any token mixer.
+
+    Args:
+        dim: Token width.
+        mixer: Called as `mixer(tokens: [B, N, C], grid) -> [B, N, C]`, where `grid` is the height and width of the
+            map that the last `H * W` tokens form; tokens before them (a class token) belong to no place.
+        drop_path: Stochastic depth of both branches.
+        mlp_ratio: Hidden width of the MLP over its width.
+    """
+
+    def __init__(self, dim: int, mixer: nn.Module, *, drop_path: float = 0.0, mlp_ratio: float = 4.0) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = mixer
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.drop_path = make_drop_path(drop_path)
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """`x: [B, N, C] -> [B, N, C]`."""
+        x = x + self.drop_path(self.attn(self.norm1(x), grid))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+def make_drop_path(rate: float) -> nn.Module:
+    """Stochastic depth at this rate; at 0 a module that does nothing."""
+    return DropPath(rate) if rate else nn.Identity()
+
+
+def drop_path_rates(last: float, depth: int) -> list[float]:
+    """Stochastic-depth rates that grow linearly from 0 to `last` over `depth` blocks."""
+    return [last * i / max(depth - 1, 1) for i in range(depth)]
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    """`[B, C, H, W] -> [B, H*W, C]`; no copy in channels-last memory."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def to_map(tokens: Tensor, grid: Grid) -> Tensor:
+    """`[B, H*W, C] -> [B, C, H, W]`, channels-last in memory, no copy."""
+    return tokens.unflatten(1, grid).permute(0, 3, 1, 2)
 
 
 def init_conv_(module: nn.Module) -> None:

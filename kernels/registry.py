@@ -134,7 +134,8 @@ def resolve_backend(
         return backend
     for candidate in candidates.values():
         if not candidate.refusal(place, dtype, convention):
-            if place != "cpu" and candidate.name in ("torch", "reference") and not torch.compiler.is_compiling():
+            slow = place not in ("cpu", "meta") and candidate.name in ("torch", "reference")
+            if slow and not torch.compiler.is_compiling():
                 _warn_slow(operator, place, candidate.name)
             return candidate.name
     raise BackendError(f"{operator}: no backend serves {place} tensors of {dtype} with convention={convention!r}")
