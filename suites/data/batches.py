@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypedDict
 
 import cv2
@@ -18,6 +17,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from ...errors import DataError, UsageError
 from .augment import AugmentOptions, Bytes, TrainSample, transform
 from .masks import MaskDataset
+from .parallel import in_order
 
 _ATTEMPTS = 20
 
@@ -191,14 +191,4 @@ def prefetch(batches: TrainBatches, *, workers: int = 2, ahead: int = 4) -> Iter
         DataError: As `TrainBatches.batch`, at the step that failed.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
-        pending: deque[Future[TrainBatch]] = deque()
-        try:
-            for step in range(batches.start_step, batches.steps):
-                pending.append(pool.submit(batches.batch, step))
-                if len(pending) > ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        yield from in_order(batches.batch, range(batches.start_step, batches.steps), pool, ahead=ahead)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from ...errors import DataError
-from ...heads.sam import System
-from ..data.masks import MaskDataset, shortened
+from ..data.decode import Pixels
+from ..data.masks import Bools, MaskDataset, shortened
+from ..data.parallel import in_order
 from ..data.protocols import Protocol, Sample
 from ..metrics import boundary_iou, mask_iou
+from .network import BoxFiller, Network, tight_box
 
 OnImage = Callable[[str], None]
 
@@ -31,10 +33,10 @@ class Prediction(NamedTuple):
         biou: Boundary IoU.
     """
 
-    image: np.ndarray  # type: ignore[type-arg]
+    image: Pixels
     box: tuple[float, float, float, float]
-    mask: np.ndarray  # type: ignore[type-arg]
-    truth: np.ndarray  # type: ignore[type-arg]
+    mask: Bools
+    truth: Bools
     iou: float
     biou: float
 
@@ -70,30 +72,35 @@ class Scores:
         }
 
 
-@torch.inference_mode()
+class _Item(NamedTuple):
+    place: int
+    image: Pixels
+    sample: Sample
+
+
 def evaluate(
-    system: System | None,
+    network: Network | BoxFiller,
     dataset: MaskDataset,
     *,
     protocol: Protocol,
     frame: int,
-    device: str = "cpu",
     limit: int | None = None,
     max_bad: int = 0,
     keep: int = 0,
+    workers: int = 0,
     on_image: OnImage | None = None,
 ) -> Scores:
     """Prompt with the tight box of each true mask and compare the prediction with the mask.
 
     Args:
-        system: The system, in evaluation mode; None predicts the filled box itself.
+        network: What answers the prompts.
         dataset: Images and masks.
         protocol: Geometry, box source and upsampling.
         frame: Side of the square input in pixels.
-        device: Torch device of the system.
         limit: Only the first images.
         max_bad: Unreadable images tolerated; more of them is an error, raised after all were tried.
         keep: Predictions kept for a gallery, spread over the set.
+        workers: Threads that read images and score masks beside the network; the scores do not depend on it.
         on_image: Called after each image with its name.
 
     Raises:
@@ -102,60 +109,47 @@ def evaluate(
     count = len(dataset) if limit is None else min(limit, len(dataset))
     kept = {round(i * (count - 1) / max(keep - 1, 1)) for i in range(min(keep, count))}
     scores = Scores()
-    for index in range(count):
-        name = dataset.items[index]
+    before = network.seconds
+
+    def prepare(index: int) -> _Item | DataError:
         try:
             image = dataset.image(index)
             sample = protocol.prepare(image, dataset.labels(index), frame=frame, threshold=dataset.threshold)
         except DataError as error:
-            scores.bad.append(str(error))
-            continue
-        started = time.perf_counter()
-        masks = _predict(system, sample, protocol, device)
-        scores.seconds += time.perf_counter() - started
-        for mask, truth in zip(masks, sample.truth, strict=True):
-            scores.names.append(name)
-            scores.iou.append(mask_iou(mask, truth))
-            scores.biou.append(boundary_iou(mask, truth))
-            scores.empty += not truth.any()
-        if index in kept and len(masks):
-            prediction = Prediction(
-                image,
-                _tight_box(sample.truth[0]),
-                masks[0],
-                sample.truth[0],
-                scores.iou[-len(masks)],
-                scores.biou[-len(masks)],
-            )
-            scores.kept.append((name, prediction))
-        if on_image is not None:
-            on_image(name)
+            return error
+        return _Item(index, image, sample)
+
+    def readable(items: Iterator[_Item | DataError]) -> Iterator[_Item]:
+        for item in items:
+            if isinstance(item, DataError):
+                scores.bad.append(str(item))
+            else:
+                yield item
+
+    def score(predicted: tuple[_Item, Bools]) -> tuple[_Item, list[Prediction]]:
+        item, masks = predicted
+        return item, [
+            Prediction(item.image, tight_box(truth), mask, truth, mask_iou(mask, truth), boundary_iou(mask, truth))
+            for mask, truth in zip(masks, item.sample.truth, strict=True)
+        ]
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="evaluate") if workers else nullcontext() as pool:
+        items = readable(in_order(prepare, range(count), pool))
+        for item, predictions in in_order(score, network.predict(items, lambda item: item.sample), pool):
+            name = dataset.items[item.place]
+            for found in predictions:
+                scores.names.append(name)
+                scores.iou.append(found.iou)
+                scores.biou.append(found.biou)
+                scores.empty += not found.truth.any()
+            if item.place in kept and predictions:
+                scores.kept.append((name, predictions[0]))
+            if on_image is not None:
+                on_image(name)
+    scores.seconds = network.seconds - before
     if len(scores.bad) > max_bad or not scores.iou:
         raise DataError(
             f"{dataset.name}: {len(scores.bad)} of {count} images could not be used: {shortened(scores.bad)}; "
             f"mend them, or tolerate them with --max-bad {len(scores.bad)}"
         )
     return scores
-
-
-def _predict(system: System | None, sample: Sample, protocol: Protocol, device: str) -> np.ndarray:  # type: ignore[type-arg]
-    masks = np.zeros(sample.truth.shape, dtype=bool)
-    if system is None:
-        for mask, truth in zip(masks, sample.truth, strict=True):
-            if truth.any():
-                x0, y0, x1, y1 = (int(v) for v in _tight_box(truth))
-                mask[y0 : y1 + 1, x0 : x1 + 1] = True
-        return masks
-    prompted = np.flatnonzero(sample.has_box)
-    if len(prompted):
-        embedding = system.encode(sample.image[None].to(device))
-        logits, _ = system.decode(embedding, boxes=sample.boxes[torch.from_numpy(prompted)].to(device))
-        masks[prompted] = protocol.restore(logits, sample.geometry)
-    return masks
-
-
-def _tight_box(mask: np.ndarray) -> tuple[float, float, float, float]:  # type: ignore[type-arg]
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return 0.0, 0.0, 0.0, 0.0
-    return float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1])

@@ -41,6 +41,8 @@ class SamHqOptions:
         kernels: Backend of LinBench's operators.
         cache: Folder for demo data and checkpoints.
         gallery: Images on the contact sheet; 0 for none.
+        batch: Images encoded together in the evaluation; products round differently in batches, so a row says it.
+        workers: Threads that read images and score masks beside the network.
     """
 
     backbones: tuple[str, ...]
@@ -62,6 +64,8 @@ class SamHqOptions:
     kernels: str = "auto"
     cache: Path = field(default_factory=lambda: Path(".cache"))
     gallery: int = 6
+    batch: int = 1
+    workers: int = 2
 
     def __post_init__(self) -> None:
         if not self.backbones:
@@ -70,6 +74,8 @@ class SamHqOptions:
             raise UsageError(f"--device '{self.device}' is not known; expected cpu, cuda or cuda:<index>")
         if self.train_masks and not self.masks:
             raise UsageError("--train-masks needs --masks NAME=FOLDER to evaluate on")
+        if self.batch < 1 or self.workers < 0:
+            raise UsageError(f"--batch is {self.batch}, --workers is {self.workers}; expected at least 1 and 0")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit is {self.limit}; expected 1 or more")
         if self.frame is not None and (self.frame < 32 or self.frame % 32):

@@ -29,6 +29,7 @@ from ..training.engine import Batches
 from ..training.pipeline import train_system
 from ..training.recipes import Optimisation
 from .evaluate import Scores, evaluate
+from .network import BoxFiller, Network
 from .options import BOX_BASELINE, SamHqOptions, Stage
 from .rows import curve_samples, draw_gallery, first_line, parameter_counts, score_metrics, score_samples
 from .sets import choose_sets
@@ -107,6 +108,8 @@ class _Run:
         }
         for backbone in options.backbones:
             shared = {**data, "frame": options.eval_frame, "kernels": options.kernels, "split": self.sets.split}
+            if options.batch != 1:
+                shared["batch"] = options.batch
             if options.weights is not None:
                 path = weights_path(system_name(backbone), options.weights)
                 weights = DEMO if options.weights == DEMO else _sha(path)[:16]
@@ -232,6 +235,7 @@ class _Run:
         if system is not None:
             system.eval()
         scores: dict[str, Scores] = {}
+        network = self._network(system)
         started = time.monotonic()
         for dataset in self.sets.evaluation:
             seen = 0
@@ -242,14 +246,14 @@ class _Run:
                 self.say(f"{cell.backbone}: {dataset_name} {seen}/{min(total, options.limit or total)}")
 
             scores[dataset.name] = evaluate(
-                system,
+                network,
                 dataset,
                 protocol=self.protocol,
                 frame=options.eval_frame,
-                device=options.device,
                 limit=options.limit,
                 max_bad=options.max_bad,
                 keep=0 if system is None else -(-options.gallery // len(self.sets.evaluation)),
+                workers=options.workers,
                 on_image=on_image,
             )
         row = Row(
@@ -284,17 +288,18 @@ class _Run:
             "split": self.sets.split,
             "threads": torch.get_num_threads(),
             "eval_precision": "fp32",
+            "eval_workers": self.options.workers,
         }
 
     def _probe(self, student: System) -> dict[str, float]:
         """Quick scores on the first images of each set, at the evaluation's frame."""
+        network = self._network(student)
         found = [
             evaluate(
-                student,
+                network,
                 dataset,
                 protocol=self.protocol,
                 frame=self.options.eval_frame,
-                device=self.options.device,
                 limit=PROBE_IMAGES,
                 max_bad=self.options.max_bad,
             )
@@ -303,6 +308,11 @@ class _Run:
         iou = [value for scores in found for value in scores.iou]
         biou = [value for scores in found for value in scores.biou]
         return {"probe_miou": 100 * sum(iou) / len(iou), "probe_mbiou": 100 * sum(biou) / len(biou)}
+
+    def _network(self, system: System | None) -> Network | BoxFiller:
+        if system is None:
+            return BoxFiller()
+        return Network(system, self.protocol, device=self.options.device, batch=self.options.batch)
 
     def _system(self, backbone: str, *, weights: str | None, fresh: bool = False) -> System:
         overrides: dict[str, Any] = {}

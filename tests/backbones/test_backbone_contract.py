@@ -7,9 +7,12 @@ from linbench.errors import UsageError
 
 HEIGHT, WIDTH = 64, 96
 TIMM = ("timm:resnet18", "timm:vit_tiny_patch16_224")
+NAMES = (*linbench.list_backbones(), *TIMM)
+# What holds for a family's smaller sizes is not tried again on its giants.
+LIGHT = [name for name in NAMES if linbench.backbone_spec(name).params.get("backbone", 0) < 60e6]
 
 
-@pytest.fixture(scope="module", params=[*linbench.list_backbones(), *TIMM])
+@pytest.fixture(scope="module", params=LIGHT)
 def backbone(request):
     torch.manual_seed(0)
     return linbench.create_backbone(request.param).eval()
@@ -60,14 +63,33 @@ def test_images_that_cannot_be_served(backbone, shape):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["rwkvsam-t", "vit-t", *TIMM])
-def test_every_parameter_gets_a_gradient(name, image):
+@pytest.mark.parametrize("name", NAMES)
+def test_forward_and_backward_at_two_sizes(name, image):
     torch.manual_seed(0)
     model = linbench.create_backbone(name)
-    features = model(image(HEIGHT, WIDTH))
-    sum(found.square().mean() for found in (*features.maps, features.pooled)).backward()
-    assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
-    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    for height, width in ((64, 96), (128, 64)):
+        model.zero_grad()
+        features = model(image(height, width, batch=2))
+        for found, info in zip(features.maps, model.feature_info, strict=True):
+            assert found.shape[1:] == (info.channels, height // info.stride, width // info.stride)
+        sum(found.square().mean() for found in (*features.maps, features.pooled)).backward()
+        assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
+        assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_gradient_checkpointing_changes_nothing_but_memory(name, image):
+    torch.manual_seed(0)
+    model = linbench.create_backbone(name).eval()
+    images = image(HEIGHT, WIDTH)
+    gradients = []
+    for checkpointing in (False, True):
+        model.zero_grad()
+        model.gradient_checkpointing = checkpointing
+        model(images).pooled.square().sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, recomputed, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["rwkvsam-t", "vit-t", "timm:resnet18"])
