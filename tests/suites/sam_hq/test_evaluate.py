@@ -1,10 +1,12 @@
 """Scores do not depend on how the work is spread."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 from linbench import create_system
-from linbench.suites.data.masks import open_folder
+from linbench.suites.data.masks import MaskDataset, open_folder
 from linbench.suites.data.protocols import get_protocol
 from linbench.suites.sam_hq.evaluate import evaluate
 from linbench.suites.sam_hq.network import BoxFiller, Network
@@ -59,3 +61,32 @@ def test_the_baseline_fills_the_box(discs):
     x0, y0, x1, y1 = (int(v) for v in disc.box)
     assert disc.mask.sum() == (x1 - x0 + 1) * (y1 - y0 + 1)
     assert found.iou[0] == pytest.approx(np.pi / 4, abs=0.05), "a disc in its box"
+
+
+class Endless(MaskDataset):
+    """Images that exist only while they are looked at."""
+
+    def __init__(self, count):
+        self.name, self.threshold = "ENDLESS", 127
+        self.items = tuple(f"{n:05d}" for n in range(count))
+
+    def image(self, index):
+        return np.full((240, 320, 3), index % 256, np.uint8)
+
+    def labels(self, index):
+        label = np.zeros((1, 240, 320), np.uint8)
+        label[:, 20 : 60 + index % 100, 30:90] = 255
+        return label
+
+    def files(self, index):
+        return ()
+
+
+def test_memory_stays_flat_over_a_thousand_images():
+    peaks = []
+    for count in (100, 1000):
+        tracemalloc.start()
+        evaluate(BoxFiller(), Endless(count), protocol=PROTOCOL, frame=64, workers=4)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 900 * 1000, "an image takes less than a kilobyte: its name and its scores"
