@@ -71,13 +71,11 @@ def inlined(function: F) -> F:
 
 
 def _power_of_two_code(typing_context: Any, magic: Any) -> Any:
-    """The power 2**n from a float32 whose lowest mantissa bits hold n (that is, n + 1.5 * 2**23)."""
+    """The power 2**n from a float32 whose lowest mantissa bits hold n + 127 (that is, n + `_MAGIC`)."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         word = ir.IntType(32)
-        bits = builder.bitcast(args[0], word)
-        exponent = builder.add(builder.shl(bits, word(23)), word(127 << 23))
-        return builder.bitcast(exponent, ir.FloatType())
+        return builder.bitcast(builder.shl(builder.bitcast(args[0], word), word(23)), ir.FloatType())
 
     return types.float32(types.float32), generate
 
@@ -110,7 +108,8 @@ _exponent: Any = intrinsic(_exponent_code)
 _mantissa: Any = intrinsic(_mantissa_code)
 
 _LOG2_E = np.float32(1.44269504)
-_MAGIC = np.float32(12582912.0)
+# 1.5 * 2**23, which rounds what is added to it to an integer, and the bias of an exponent.
+_MAGIC = np.float32(12582912.0 + 127)
 _LN2_HIGH = np.float32(0.693359375)
 _LN2_LOW = np.float32(-2.12194440e-4)
 _LOWEST = np.float32(-87.0)
@@ -131,6 +130,23 @@ def exp32(x: Any) -> Any:
     r = (x - n * _LN2_HIGH) - n * _LN2_LOW
     tail = ((((_E7 * r + _E6) * r + _E5) * r + _E4) * r + _E3) * r + _E2
     return (tail * (r * r) + r + _ONE) * _power_of_two(magic)
+
+
+_LOWEST_POWER = np.float32(-126.0)
+_P1, _P2, _P3 = np.float32(0.6931471805599453), np.float32(2.4022282660007477e-1), np.float32(5.550558492541313e-2)
+_P4, _P5 = np.float32(9.669691324234009e-3), np.float32(1.3300605351105332e-3)
+
+
+@inlined
+def power32(x: Any) -> Any:
+    """2**x in float32 for x <= 128, to 2e-7 relative; 2**-126 below -126, infinite from 127.5 on.
+
+    The polynomial is exact at 0 and has the right slope there, so that powers near 1 may be multiplied many times.
+    """
+    x = _LOWEST_POWER if x < _LOWEST_POWER else x
+    magic = x + _MAGIC
+    r = x - (magic - _MAGIC)
+    return (((((_P5 * r + _P4) * r + _P3) * r + _P2) * r + _P1) * r + _ONE) * _power_of_two(magic)
 
 
 _L0, _L1, _L2 = np.float32(7.0376836292e-2), np.float32(-1.1514610310e-1), np.float32(1.1676998740e-1)

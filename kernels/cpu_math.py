@@ -6,21 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import exp32, inlined
+from .compiled import exp32, inlined, power32
 from .series import ATANH
 
 _A0, _A1, _A2, _A3 = (np.float32(coefficient) for coefficient in ATANH)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _TWO = np.float32(2.0)
-# The power of two that `exp32` builds is infinite from here on.
-_HIGHEST = np.float32(88.8)
+LOG2_E = np.float32(1.44269504)
+# The power of two that `power32` builds is infinite from here on.
+_HIGHEST = np.float32(128.0)
+
+
+@inlined
+def power(x: Any) -> Any:
+    """2**x for any x: infinite above 127.5, 2**-126 below -126."""
+    return power32(_HIGHEST if x > _HIGHEST else x)
 
 
 @inlined
 def decay(x: Any) -> Any:
-    """e**x for any x: infinite above 88.7, e**-87 below -87."""
-    return exp32(_HIGHEST if x > _HIGHEST else x)
+    """e**x for any x: infinite above 88.3, 2**-126 below -87.3."""
+    return power(x * LOG2_E)
 
 
 @inlined

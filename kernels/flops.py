@@ -58,6 +58,15 @@ def _selective_scan_2d_backward(x: Size, delta: Size, A: Size, *_: Any, **__: An
     return 4 * prod(x) * (23 * A[1] + 4)
 
 
+def _deform_conv2d(x: Size, weight: Size, offset: Size, *_: Any, **__: Any) -> int:
+    # As a convolution of the same size: reading between pixels counts nothing.
+    return 2 * prod(weight) * offset[0] * prod(offset[2:])
+
+
+def _deform_conv2d_backward(g: Size, x: Size, weight: Size, offset: Size, *_: Any, **__: Any) -> int:
+    return 2 * _deform_conv2d(x, weight, offset)
+
+
 _FORMULAS: dict[str, Callable[..., int]] = {
     "bi_wkv_forward": _bi_wkv,
     "bi_wkv_backward": _bi_wkv_backward,
@@ -92,6 +101,11 @@ def register_flop_formulas() -> None:
         register_flop_formula(aten._scaled_dot_product_flash_attention_for_cpu_backward)(
             lambda g, q, k, v, *_, **__: sdpa_backward_flop_count(g, q, k, v)
         )
+    # torchvision's, which torch does not count either; its operators are there once it is imported.
+    vision = torch.ops.torchvision
+    if hasattr(vision, "deform_conv2d") and vision.deform_conv2d not in flop_registry:
+        register_flop_formula(vision.deform_conv2d)(_deform_conv2d)
+        register_flop_formula(vision._deform_conv2d_backward)(_deform_conv2d_backward)
     for name, formula in _FORMULAS.items():
         operator = getattr(torch.ops.linbench, name)
         if operator not in flop_registry:

@@ -13,7 +13,9 @@ import triton
 from torch import Tensor
 
 from ..triton_tools import LAUNCH_OPTIONS
-from . import triton_kernels as kernels
+from .triton_carry import carry_summaries
+from .triton_summaries import backward_summaries, forward_summaries
+from .triton_tokens import backward_tokens, forward_tokens
 
 
 class Tiling(NamedTuple):
@@ -64,7 +66,7 @@ class _Launch:
     def carry(self, decay: Tensor) -> Tensor:
         """The sums before and behind every chunk, from the summaries."""
         carries = torch.empty_like(self.states)
-        kernels.carry_summaries[(triton.cdiv(self.channels, _CARRY_CHANNELS), 2, self.batch)](
+        carry_summaries[(triton.cdiv(self.channels, _CARRY_CHANNELS), 2, self.batch)](
             self.states,
             carries,
             decay,
@@ -94,13 +96,13 @@ def forward(
     `decay` and `bonus` are contiguous float32, the others of any storage and strides. What is not there is empty.
     """
     run = _Launch(v, FORWARD, 3)
-    kernels.forward_summaries[run.grid](k, v, decay, run.states, **run.scalars, **_strides(k=k, v=v), **run.constants)
+    forward_summaries[run.grid](k, v, decay, run.states, **run.scalars, **_strides(k=k, v=v), **run.constants)
     carries = run.carry(decay)
     out = torch.empty(v.shape, dtype=v.dtype, device=v.device)
     logsum = torch.empty(v.shape if save else 0, device=v.device)
     y = torch.empty(v.shape if save and gate is not None else 0, dtype=v.dtype, device=v.device)
     given = v if gate is None else gate
-    kernels.forward_tokens[run.grid](
+    forward_tokens[run.grid](
         k,
         v,
         given,
@@ -136,14 +138,14 @@ def backward(
     run = _Launch(v, BACKWARD, 5)
     given = v if gate is None else gate
     gates = _strides(gate=given)
-    kernels.backward_summaries[run.grid](
+    backward_summaries[run.grid](
         g, y, logsum, given, decay, run.states, GATED=gate is not None, **run.scalars, **gates, **run.constants
     )
     carries = run.carry(decay)
     gk, gv = (torch.empty(v.shape, dtype=x.dtype, device=v.device) for x in (k, v))
     ggate = torch.empty(v.shape if gate is not None else 0, dtype=given.dtype, device=v.device)
     partials = torch.empty(2, run.batch * run.chunks, run.channels, device=v.device)
-    kernels.backward_tokens[run.grid](
+    backward_tokens[run.grid](
         k,
         v,
         given,

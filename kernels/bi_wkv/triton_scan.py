@@ -1,9 +1,7 @@
-"""Pieces of the Triton kernels of Bi-WKV: tiles of tokens, and sums over the earlier and later tokens inside them.
+"""Sums over the earlier and later tokens inside a tile of the Triton kernels of Bi-WKV.
 
-A chunk of `ROWS * PARTS` tokens is a tile `[ROWS, PARTS, BLOCK_C]` whose part w holds the tokens from `w * ROWS` on, so
-that a thread holds whole rows of parts and walks along them without asking others. The terms of a sum are exponentials
-relative to the largest of the chunk; one token on they weigh `rate = exp(-decay)` as much, so a walk needs no more
-exponentials. Exponents are in units of log 2. Moments are sums whose terms are multiplied by their distance.
+The terms of a sum are exponentials relative to the largest of the chunk; one token on they weigh `rate = exp(-decay)`
+as much, so a walk needs no more exponentials. Moments are sums whose terms are multiplied by their distance.
 """
 
 from __future__ import annotations
@@ -11,76 +9,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ..triton_tools import INTERPRETED
+from .triton_tiles import LOG2_E, max_of, row_at, sum_of, wide
 
-NOTHING = tl.constexpr(-1e30)
-LOG2_E = tl.constexpr(1.4426950408889634)
 # Exponents in a chunk may differ by this much beyond those of the keys before float32 runs out of range.
 SPREAD = tl.constexpr(86.0)
-_VECTOR = tl.constexpr(2)
 # Added to a number it changes nothing, not even for a compiler that heeds the sign of a zero.
 _NEUTRAL = tl.constexpr(-0.0)
-
-if INTERPRETED:
-
-    @triton.jit
-    def divide(x, y):
-        return x / y
-
-else:
-    from triton.language.extra import libdevice
-
-    @triton.jit
-    def divide(x, y):
-        """Quotient to 2 units in the last place, for y from 2**-126 to 2**126."""
-        return libdevice.fast_dividef(x, y)
-
-
-@triton.jit
-def sigmoid(x):
-    return 1.0 / (1.0 + tl.exp2(-x * LOG2_E))
-
-
-@triton.jit
-def places(ROWS: tl.constexpr, PARTS: tl.constexpr):
-    """Position of each token of the tile in its chunk, `[ROWS, PARTS, 1]`."""
-    return tl.arange(0, PARTS)[None, :, None] * ROWS + tl.arange(0, ROWS)[:, None, None]
-
-
-@triton.jit
-def wide(x):
-    """`[BLOCK_C]` for use with a tile."""
-    return x[None, None, :]
-
-
-@triton.jit
-def max_of(x):
-    return tl.max(tl.max(x, 0), 0)
-
-
-@triton.jit
-def sum_of(x):
-    return tl.sum(tl.sum(x, 0), 0)
-
-
-@triton.jit
-def load_tile(tensor, first, t_stride: tl.constexpr, c_stride: tl.constexpr, p, c, mask, other):
-    """Float32 tile of `[B, T, C]`; `first` is the 64-bit offset of the chunk's first token."""
-    offset = tl.max_contiguous(p * t_stride + c * c_stride, (1, 1, _VECTOR))
-    return tl.load(tensor + first + offset, mask, other=other).to(tl.float32)
-
-
-@triton.jit
-def store_tile(tensor, first, value, channels: tl.constexpr, p, c, mask):
-    """Stores a tile into contiguous `[B, T, C]`."""
-    offset = tl.max_contiguous(p * channels + c, (1, 1, _VECTOR))
-    tl.store(tensor + first + offset, value.to(tensor.dtype.element_ty), mask)
-
-
-@triton.jit
-def row_at(x, p, position):
-    """The token at one position of a tile, `[BLOCK_C]`."""
-    return sum_of(tl.where(p == position, x, 0.0))
 
 
 @triton.jit

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...errors import BackendError
+from ..extension import agree, extension_refusal
 from . import reference
 from .reference import Gradients
 
@@ -34,9 +35,8 @@ def _defect() -> str:
         grads = backward(moved[0], moved[1], moved[2], g.cuda(), True, False)
         got = forward(moved[0], moved[1], moved[2], True, False), *grads
         right = reference.forward(x, weight, bias, True, False), *reference.backward(x, weight, bias, g, True, False)
-        for value, expected in zip(got, right, strict=True):
-            if value is None or expected is None or not torch.allclose(value.cpu().double(), expected, 1e-3, 1e-3):
-                return "a trial call of it gives wrong results"
+        if not agree(got, right):
+            return "a trial call of it gives wrong results"
     except Exception as error:
         return f"a trial call of {PACKAGE} fails: {type(error).__name__}: {error}"
     return ""
@@ -44,14 +44,7 @@ def _defect() -> str:
 
 def refusal(device: str) -> str:
     """Why the kernels cannot run on a device type; empty if a trial call of them, once, was right."""
-    if device != "cuda":
-        return f"it runs on a GPU, got {device}"
-    if not _FOUND:
-        return "the Python package causal-conv1d is not installed"
-    if not torch.cuda.is_available():
-        return "torch sees no GPU"
-    # A compiler cannot trace the trial; it meets a broken extension when it runs.
-    return "" if torch.compiler.is_compiling() else _defect()
+    return extension_refusal(device, "the Python package causal-conv1d", installed=_FOUND, defect=_defect)
 
 
 def _turned(x: Tensor, reverse: bool) -> Tensor:

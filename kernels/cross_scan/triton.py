@@ -13,17 +13,21 @@ TILE = 32
 
 
 @triton.jit
-def scan_kernel(x, out, channels, height, width, tile: tl.constexpr):
-    pixels = height * width
+def _tile_of(height, width, tile: tl.constexpr):
+    """Plane of the program, which pixels of its tile exist, and their places row by row and column by column."""
     across = tl.cdiv(width, tile)
     tiles = tl.cdiv(height, tile) * across
     plane = (tl.program_id(0) // tiles).to(tl.int64)
     index = tl.program_id(0) % tiles
     h = (index // across * tile + tl.arange(0, tile))[:, None]
     w = (index % across * tile + tl.arange(0, tile))[None, :]
-    inside = (h < height) & (w < width)
-    p = h * width + w
-    q = tl.trans(w * height + h)
+    return plane, (h < height) & (w < width), h * width + w, tl.trans(w * height + h)
+
+
+@triton.jit
+def scan_kernel(x, out, channels, height, width, tile: tl.constexpr):
+    plane, inside, p, q = _tile_of(height, width, tile)
+    pixels = height * width
     step = channels.to(tl.int64) * pixels
     target = out + plane // channels * 4 * step + plane % channels * pixels
     value = tl.load(x + plane * pixels + p, inside)
@@ -37,16 +41,8 @@ def scan_kernel(x, out, channels, height, width, tile: tl.constexpr):
 
 @triton.jit
 def merge_kernel(y, out, channels, height, width, wide: tl.constexpr, tile: tl.constexpr):
+    plane, inside, p, q = _tile_of(height, width, tile)
     pixels = height * width
-    across = tl.cdiv(width, tile)
-    tiles = tl.cdiv(height, tile) * across
-    plane = (tl.program_id(0) // tiles).to(tl.int64)
-    index = tl.program_id(0) % tiles
-    h = (index // across * tile + tl.arange(0, tile))[:, None]
-    w = (index % across * tile + tl.arange(0, tile))[None, :]
-    inside = (h < height) & (w < width)
-    p = h * width + w
-    q = tl.trans(w * height + h)
     there = tl.trans(inside)
     step = channels.to(tl.int64) * pixels
     source = y + plane // channels * 4 * step + plane % channels * pixels

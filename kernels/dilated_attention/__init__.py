@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ...errors import UsageError
+from ..attention_inputs import check_attention
 from ..registry import Backend, register_operator, resolve_backend
-from ..window_attention import check_attention
 from . import plain, reference
 
 __all__ = ["dilated_attention"]

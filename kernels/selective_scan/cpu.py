@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..memory import is_time_major, new_like
 from ..threads import parallel_for
 from . import cpu_rows, cpu_tiles, cpu_tiles_backward
+from .cpu_call import Array, Call, Targets
 from .layout import Inputs, Sections
 from .reference import Gradients
 
 _CHANNELS_BACK, _SPAN_BACK = 128, 64
-
-Array = NDArray[Any]
 
 
 def chunk_length(states: int) -> int:
@@ -61,11 +57,14 @@ def _sequence(x: Tensor | None, time_major: bool) -> Array:
     return _array(x.transpose(1, 2) if time_major else x)
 
 
-def _shared(inputs: Inputs) -> tuple[Array, Array, Array, Array, Array]:
-    """A as `[N, D]`; B and C as `[B, G, L, N]`; D and the bias."""
-    turned = (inputs.A.T, inputs.B.transpose(2, 3), inputs.C.transpose(2, 3))
-    rates, b, c = (_array(x) for x in turned)
-    return rates, b, c, _array(inputs.D), _array(inputs.delta_bias)
+def _call(inputs: Inputs, softplus: bool, blocks: Array, *, time_major: bool, by_rows: bool) -> Call:
+    """A as `[N, D]`; B and C as `[B, G, L, N]`, by rows without N."""
+    rates, b, c = (_array(x) for x in (inputs.A.T, inputs.B.transpose(2, 3), inputs.C.transpose(2, 3)))
+    u, delta, z = (_sequence(x, time_major) for x in (inputs.u, inputs.delta, inputs.z))
+    b, c = (b[..., 0], c[..., 0]) if by_rows else (b, c)
+    skip, bias, states = _array(inputs.D), _array(inputs.delta_bias), inputs.A.shape[1]
+    tokens = inputs.u.shape[2]
+    return Call(u, delta, rates, b, c, skip, z, bias, softplus, blocks, tokens, chunk_length(states))
 
 
 def _by_rows(inputs: Inputs) -> bool:
@@ -76,28 +75,19 @@ def forward(inputs: Inputs, softplus: bool, sections: Sections, *, save: bool) -
     """Output `[B, D, L]`, last state `[B, D, N]` and, where `save`, the state before each chunk; float32 throughout."""
     batch, channels, tokens = inputs.u.shape
     states = inputs.A.shape[1]
-    chunk = chunk_length(states)
+    by_rows, time_major = _by_rows(inputs), is_time_major(inputs.u)
     out = new_like(inputs.u)
     last_state = torch.empty(batch, states, channels)
     saved = torch.empty(saved_shape(batch, channels, tokens, states)) if save else None
     kept = np.empty((0, 0, 0, 0), np.float32) if saved is None else saved.numpy()
-    rates, b, c, skip, bias = _shared(inputs)
-    arguments: tuple[Any, ...]
-    if _by_rows(inputs):
-        sequences = [_sequence(x, False) for x in (inputs.u, inputs.delta, inputs.z, out)]
-        u, delta, z, y = sequences
-        blocks = _blocks(sections, cpu_rows.ROWS)
-        arguments = (u, delta, rates, b[..., 0], c[..., 0], skip, z, bias, softplus, blocks, tokens, chunk)
-        parallel_for(cpu_rows.forward, batch * len(blocks), *arguments, y, last_state.numpy(), kept)
+    width, span = (cpu_rows.ROWS, 0) if by_rows else _read_at_once(sections.size, time_major)
+    blocks = _blocks(sections, width)
+    call = _call(inputs, softplus, blocks, time_major=time_major, by_rows=by_rows)
+    results = (_sequence(out, time_major), last_state.numpy(), kept)
+    if by_rows:
+        parallel_for(cpu_rows.forward, batch * len(blocks), call, *results)
     else:
-        time_major = is_time_major(inputs.u)
-        sequences = [_sequence(x, time_major) for x in (inputs.u, inputs.delta, inputs.z, out)]
-        u, delta, z, y = sequences
-        width, span = _read_at_once(sections.size, time_major)
-        blocks = _blocks(sections, width)
-        layout = (softplus, time_major, blocks, tokens, chunk, max(chunk, span))
-        arguments = (u, delta, rates, b, c, skip, z, bias, *layout)
-        parallel_for(cpu_tiles.forward, batch * len(blocks), *arguments, y, last_state.numpy(), kept)
+        parallel_for(cpu_tiles.forward, batch * len(blocks), call, time_major, max(call.chunk, span), *results)
     return out, last_state.transpose(1, 2), saved
 
 
@@ -107,30 +97,24 @@ def backward(
     """Gradients for all inputs from those of the output and of the last state; float32 throughout."""
     batch, channels, tokens = inputs.u.shape
     groups, states = inputs.B.shape[1:3]
-    chunk = chunk_length(states)
     by_rows, time_major = _by_rows(inputs), is_time_major(inputs.u)
     gu, g_delta = new_like(inputs.u), new_like(inputs.u)
     gz = None if inputs.z is None else new_like(inputs.u)
     g_rates = torch.zeros(batch, states, channels, dtype=torch.float64)
     g_rows = torch.zeros(batch, 2, channels, dtype=torch.float64)
-    rates, b, c, skip, bias = _shared(inputs)
-    u, delta, z, dy = (_sequence(x, time_major) for x in (inputs.u, inputs.delta, inputs.z, g))
-    targets = [_sequence(x, time_major) for x in (gu, g_delta, gz)]
-    carried = np.empty((0, 0, 0), np.float32) if g_last is None else _array(g_last.transpose(1, 2))
     blocks = _blocks(sections, cpu_rows.ROWS if by_rows else _CHANNELS_BACK)
     gb, gc = (torch.empty(batch, len(blocks), tokens, states) for _ in range(2))
-    sums = [*targets, g_rates.numpy(), g_rows.numpy()]
-    state = saved.numpy()
-    arguments: tuple[Any, ...]
+    call = _call(inputs, softplus, blocks, time_major=time_major, by_rows=by_rows)
+    carried = np.empty((0, 0, 0), np.float32) if g_last is None else _array(g_last.transpose(1, 2))
+    given = (saved.numpy(), _sequence(g, time_major), carried)
+    u, delta, z = (_sequence(x, time_major) for x in (gu, g_delta, gz))
+    b, c = (x.numpy()[..., 0] if by_rows else x.numpy() for x in (gb, gc))
+    targets = Targets(u, delta, z, g_rates.numpy(), g_rows.numpy(), b, c)
     if by_rows:
-        arguments = (u, delta, rates, b[..., 0], c[..., 0], skip, z, bias, softplus, blocks, tokens, chunk)
-        partial = (gb.numpy()[..., 0], gc.numpy()[..., 0])
-        parallel_for(cpu_rows.backward, batch * len(blocks), *arguments, state, dy, carried, *sums, *partial)
+        parallel_for(cpu_rows.backward, batch * len(blocks), call, *given, targets)
     else:
-        layout = (softplus, time_major, blocks, tokens, chunk, max(chunk, _SPAN_BACK))
-        arguments = (u, delta, rates, b, c, skip, z, bias, *layout)
-        partial = (gb.numpy(), gc.numpy())
-        parallel_for(cpu_tiles_backward.backward, batch * len(blocks), *arguments, state, dy, carried, *sums, *partial)
+        span = max(call.chunk, _SPAN_BACK)
+        parallel_for(cpu_tiles_backward.backward, batch * len(blocks), call, time_major, span, *given, targets)
     gB, gC = (x.unflatten(1, (groups, -1)).sum(2).transpose(2, 3) for x in (gb, gc))
     gD, gbias = g_rows.sum(0)
     return (

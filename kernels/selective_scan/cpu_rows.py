@@ -7,20 +7,16 @@ over eight rows at once, which hides its latency. Arguments are those of `cpu_ti
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ..compiled import kernel
 from ..cpu_math import decay, sigmoid, softplus
+from .cpu_call import Array, Call, Targets
 
 ROWS = 8
 
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
-
-Array = NDArray[Any]
 
 
 @kernel
@@ -112,26 +108,10 @@ def _emit_gated(states: Array, c: Array, u: Array, skip: float, z: Array, out: A
 
 
 @kernel
-def forward(
-    first: int,
-    last: int,
-    u: Array,
-    delta: Array,
-    rates: Array,
-    b: Array,
-    c: Array,
-    skip: Array,
-    z: Array,
-    bias: Array,
-    use_softplus: bool,
-    blocks: Array,
-    tokens: int,
-    chunk: int,
-    out: Array,
-    last_state: Array,
-    saved: Array,
-) -> None:
+def forward(first: int, last: int, call: Call, out: Array, last_state: Array, saved: Array) -> None:
     """As `cpu_tiles.forward`; a block is at most eight channels."""
+    u, delta, b, c, z, bias = call.u, call.delta, call.b, call.c, call.z, call.bias
+    skip, rates, blocks, tokens, chunk = call.skip, call.rates, call.blocks, call.tokens, call.chunk
     work = np.empty((2, ROWS, chunk), np.float32)
     decays, terms = work[0], work[1]
     state = np.empty(ROWS, np.float32)
@@ -156,7 +136,7 @@ def forward(
                     b[batch, group, start:stop],
                     shift,
                     rates[0, d],
-                    use_softplus,
+                    call.softplus,
                     decays[row],
                     terms[row],
                 )
@@ -236,33 +216,10 @@ def _total(x: Array) -> float:
 
 
 @kernel
-def backward(
-    first: int,
-    last: int,
-    u: Array,
-    delta: Array,
-    rates: Array,
-    b: Array,
-    c: Array,
-    skip: Array,
-    z: Array,
-    bias: Array,
-    use_softplus: bool,
-    blocks: Array,
-    tokens: int,
-    chunk: int,
-    saved: Array,
-    g: Array,
-    g_last: Array,
-    gu: Array,
-    g_delta: Array,
-    gz: Array,
-    g_rates: Array,
-    g_rows: Array,
-    gb: Array,
-    gc: Array,
-) -> None:
-    """As `cpu_tiles_backward.backward`; `gb` and `gc` are `[B, X, L]`."""
+def backward(first: int, last: int, call: Call, saved: Array, g: Array, g_last: Array, targets: Targets) -> None:
+    """As `cpu_tiles_backward.backward`."""
+    u, delta, b, c, z, bias = call.u, call.delta, call.b, call.c, call.z, call.bias
+    skip, rates, blocks, tokens, chunk = call.skip, call.rates, call.blocks, call.tokens, call.chunk
     work = np.empty((4, ROWS, chunk), np.float32)
     decays, terms, grads, outer = work[0], work[1], work[2], work[3]
     products = np.empty((2, chunk), np.float32)
@@ -287,20 +244,20 @@ def backward(
                 state[row] = saved[batch, index, 0, d]
                 shift = bias[d] if bias.size else _ZERO
                 us, ds = u[batch, d, start:stop], delta[batch, d, start:stop]
-                _terms(us, ds, bs, shift, rates[0, d], use_softplus, decays[row], terms[row])
+                _terms(us, ds, bs, shift, rates[0, d], call.softplus, decays[row], terms[row])
             _recur(decays[:, :length], terms[:, :length], state, reverse)
             for row in range(rows):
                 d = channel + row
                 us, gs, dy = u[batch, d, start:stop], g[batch, d, start:stop], outer[row, :length]
                 if z.size:
                     through = skip[d] if skip.size else _ZERO
-                    zs, target = z[batch, d, start:stop], gz[batch, d, start:stop]
+                    zs, target = z[batch, d, start:stop], targets.z[batch, d, start:stop]
                     _gate_gradients(terms[row], cs, us, through, zs, gs, target, dy)
                 else:
                     dy[:] = gs
                 _from_outputs(dy, cs, grads[row])
             _recur_back(decays[:, :length], grads[:, :length], carry, reverse)
-            gbs, gcs = gb[batch, block, start:stop], gc[batch, block, start:stop]
+            gbs, gcs = targets.b[batch, block, start:stop], targets.c[batch, block, start:stop]
             gbs[:] = _ZERO
             gcs[:] = _ZERO
             for row in range(rows):
@@ -308,7 +265,7 @@ def backward(
                 us, ds, dy = u[batch, d, start:stop], delta[batch, d, start:stop], outer[row, :length]
                 shift = bias[d] if bias.size else _ZERO
                 through = skip[d] if skip.size else _ZERO
-                slopes = g_delta[batch, d, start:stop]
+                slopes = targets.delta[batch, d, start:stop]
                 product = products[0, :length]
                 _input_gradients(
                     us,
@@ -318,19 +275,19 @@ def backward(
                     shift,
                     rates[0, d],
                     through,
-                    use_softplus,
+                    call.softplus,
                     terms[row],
                     grads[row],
-                    gu[batch, d, start:stop],
+                    targets.u[batch, d, start:stop],
                     slopes,
                     product,
                     gbs,
                     gcs,
                 )
-                g_rates[batch, 0, d] += _total(product)
-                g_rows[batch, 1, d] += _total(slopes)
+                targets.rates[batch, 0, d] += _total(product)
+                targets.rows[batch, 1, d] += _total(slopes)
                 _multiply(dy, us, product)
-                g_rows[batch, 0, d] += _total(product)
+                targets.rows[batch, 0, d] += _total(product)
 
 
 @kernel

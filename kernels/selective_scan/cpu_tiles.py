@@ -4,27 +4,21 @@ A tile is 32 channels. A block of tiles is brought in a span of tokens at a time
 memory layout: long in the direction in which memory runs, so that it is read in stretches. States `[N, 32]` stay in
 the first-level cache. Blocks run in parallel, each through all of its tokens.
 
-Arrays are `[B, D, L]`, or `[B, L, D]` where `time_major`; B and C are `[B, G, L, N]`; states are `[B, chunks, N, D]`;
-a span is a whole number of chunks. An absent argument is an array without elements. A row of `blocks` is: first
-channel, channels, group, whether it is reversed.
+Arrays are laid out as in `cpu_call`; a span is a whole number of chunks.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ..compiled import kernel
-from ..cpu_math import decay, sigmoid, softplus
+from ..cpu_math import LOG2_E, power, sigmoid, softplus
+from .cpu_call import Array, Call
 
 WIDTH = 32
 
 _LANES = np.uintp(WIDTH)
 _ZERO = np.float32(0.0)
-
-Array = NDArray[Any]
 
 
 @kernel
@@ -33,15 +27,17 @@ def load_block(
 ) -> None:
     """Brings in `width` channels and `length` tokens of `[D, L]`, or `[L, D]`, as `[tiles, T, 32]`."""
     if time_major:
-        for t in range(length):
-            for tile in range((width + WIDTH - 1) // WIDTH):
-                for d in range(min(WIDTH, width - tile * WIDTH)):
-                    block[tile, t, d] = source[start + t, channel + tile * WIDTH + d]
+        by_token = source[start : start + length, channel : channel + width]
+        for t in range(np.uintp(length)):
+            for tile in range(np.uintp((width + WIDTH - 1) // WIDTH)):
+                for d in range(min(_LANES, np.uintp(width) - tile * _LANES)):
+                    block[tile, t, d] = by_token[t, tile * _LANES + d]
     else:
         # Along the memory, so that rows a power of two apart do not evict one another.
-        for c in range(width):
-            for t in range(length):
-                block[c // WIDTH, t, c % WIDTH] = source[channel + c, start + t]
+        by_channel = source[channel : channel + width, start : start + length]
+        for c in range(np.uintp(width)):
+            for t in range(np.uintp(length)):
+                block[c // _LANES, t, c % _LANES] = by_channel[c, t]
 
 
 @kernel
@@ -50,14 +46,16 @@ def store_block(
 ) -> None:
     """The inverse of `load_block`."""
     if time_major:
-        for t in range(length):
-            for tile in range((width + WIDTH - 1) // WIDTH):
-                for d in range(min(WIDTH, width - tile * WIDTH)):
-                    target[start + t, channel + tile * WIDTH + d] = block[tile, t, d]
+        by_token = target[start : start + length, channel : channel + width]
+        for t in range(np.uintp(length)):
+            for tile in range(np.uintp((width + WIDTH - 1) // WIDTH)):
+                for d in range(min(_LANES, np.uintp(width) - tile * _LANES)):
+                    by_token[t, tile * _LANES + d] = block[tile, t, d]
     else:
-        for c in range(width):
-            for t in range(length):
-                target[channel + c, start + t] = block[c // WIDTH, t, c % WIDTH]
+        by_channel = target[channel : channel + width, start : start + length]
+        for c in range(np.uintp(width)):
+            for t in range(np.uintp(length)):
+                by_channel[c, t] = block[c // _LANES, t, c % _LANES]
 
 
 @kernel
@@ -69,19 +67,15 @@ def load_rows(skip: Array, bias: Array, channel: int, width: int, rows: Array) -
 
 
 @kernel
-def _activate(delta: Array, bias: Array, use_softplus: bool, length: int, width: int) -> None:
-    for t in range(np.uintp(length)):
-        # Not all lanes: the softplus of nothing is not nothing.
-        for d in range(np.uintp(width)):
-            raw = delta[t, d] + bias[d]
-            delta[t, d] = softplus(raw) if use_softplus else raw
-
-
-@kernel
-def _multiply_by(x: Array, product: Array, length: int) -> None:
+def _prepare(delta: Array, u: Array, y: Array, skip: Array, bias: Array, use_softplus: bool, length: int) -> None:
+    """Activates delta, starts the outputs with `D * u`, and replaces u by what enters the states, `delta * u`."""
     for t in range(np.uintp(length)):
         for d in range(_LANES):
-            product[t, d] *= x[t, d]
+            raw = delta[t, d] + bias[d]
+            step = softplus(raw) if use_softplus else raw
+            y[t, d] = skip[d] * u[t, d]
+            delta[t, d] = step
+            u[t, d] *= step
 
 
 @kernel
@@ -109,7 +103,7 @@ def _advance(
         for n in range(np.uintp(state.shape[0])):
             bt, ct = b[t, n], c[t, n]
             for d in range(_LANES):
-                h = decay(delta[t, d] * rate[n, d]) * state[n, d] + bt * du[t, d]
+                h = power(delta[t, d] * rate[n, d]) * state[n, d] + bt * du[t, d]
                 state[n, d] = h
                 y[t, d] += ct * h
 
@@ -126,25 +120,15 @@ def copy_states(source: Array, channel: int, width: int, target: Array, offset: 
 def forward(
     first: int,
     last: int,
-    u: Array,
-    delta: Array,
-    rates: Array,
-    b: Array,
-    c: Array,
-    skip: Array,
-    z: Array,
-    bias: Array,
-    use_softplus: bool,
+    call: Call,
     time_major: bool,
-    blocks: Array,
-    tokens: int,
-    chunk: int,
     span: int,
     out: Array,
     last_state: Array,
     saved: Array,
 ) -> None:
     """Output, last state `[B, N, D]` and, where `saved` has elements, the state before each chunk."""
+    rates, blocks, tokens, chunk = call.rates, call.blocks, call.tokens, call.chunk
     tiles = (blocks[:, 1].max() + WIDTH - 1) // WIDTH
     work = np.zeros((4, tiles, span, WIDTH), np.float32)
     steps, inputs, outputs, gates = work[0], work[1], work[2], work[3]
@@ -158,28 +142,27 @@ def forward(
         for tile in range((channels + WIDTH - 1) // WIDTH):
             channel, width = begin + tile * WIDTH, min(WIDTH, channels - tile * WIDTH)
             copy_states(rates, channel, width, small[0, tile], 0)
-            load_rows(skip, bias, channel, width, rows[:, tile])
+            small[0, tile] *= LOG2_E
+            load_rows(call.skip, call.bias, channel, width, rows[:, tile])
         for turn in range((tokens + span - 1) // span):
             start = ((tokens - 1) // span - turn if reverse else turn) * span
             length = min(span, tokens - start)
-            load_block(delta[batch], time_major, begin, channels, start, length, steps)
-            load_block(u[batch], time_major, begin, channels, start, length, inputs)
-            if z.size:
-                load_block(z[batch], time_major, begin, channels, start, length, gates)
+            load_block(call.delta[batch], time_major, begin, channels, start, length, steps)
+            load_block(call.u[batch], time_major, begin, channels, start, length, inputs)
+            if call.z.size:
+                load_block(call.z[batch], time_major, begin, channels, start, length, gates)
             for tile in range((channels + WIDTH - 1) // WIDTH):
                 channel, width = begin + tile * WIDTH, min(WIDTH, channels - tile * WIDTH)
                 dl, du, y, state = steps[tile], inputs[tile], outputs[tile], small[1, tile]
-                _activate(dl, rows[1, tile], use_softplus, length, width)
-                multiply_row(rows[0, tile], du, y, length)
-                _multiply_by(dl, du, length)
+                _prepare(dl, du, y, rows[0, tile], rows[1, tile], call.softplus, length)
                 for part in range((length + chunk - 1) // chunk):
                     at = ((length - 1) // chunk - part if reverse else part) * chunk
                     size = min(chunk, length - at)
                     if saved.size:
                         copy_states(state, 0, width, saved[batch, (start + at) // chunk], channel)
-                    bs, cs = b[batch, group, start + at :], c[batch, group, start + at :]
+                    bs, cs = call.b[batch, group, start + at :], call.c[batch, group, start + at :]
                     _advance(dl[at:], du[at:], bs, cs, small[0, tile], state, y[at:], size, reverse)
-                if z.size:
+                if call.z.size:
                     _gate(gates[tile], y, length)
             store_block(outputs, time_major, begin, channels, start, length, out[batch])
         for tile in range((channels + WIDTH - 1) // WIDTH):

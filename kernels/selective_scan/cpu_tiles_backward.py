@@ -6,20 +6,16 @@ of a block lane by lane, and over the blocks at the end.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ..compiled import kernel
 from ..cpu_math import decay, sigmoid, softplus
+from .cpu_call import Array, Call, Targets
 from .cpu_tiles import WIDTH, copy_states, load_block, load_rows, multiply_row, store_block
 
 _LANES = np.uintp(WIDTH)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
-
-Array = NDArray[Any]
 
 
 @kernel
@@ -171,35 +167,16 @@ def _fold(lanes: Array, length: int, start: int, target: Array) -> None:
 def backward(  # noqa: PLR0915
     first: int,
     last: int,
-    u: Array,
-    delta: Array,
-    rates: Array,
-    b: Array,
-    c: Array,
-    skip: Array,
-    z: Array,
-    bias: Array,
-    use_softplus: bool,
+    call: Call,
     time_major: bool,
-    blocks: Array,
-    tokens: int,
-    chunk: int,
     span: int,
     saved: Array,
     g: Array,
     g_last: Array,
-    gu: Array,
-    g_delta: Array,
-    gz: Array,
-    g_rates: Array,
-    g_rows: Array,
-    gb: Array,
-    gc: Array,
+    targets: Targets,
 ) -> None:
-    """Writes all gradients: `g_rates` `[B, N, D]` and `g_rows` `[B, 2, D]` (of D and the bias) are float64 sums.
-
-    Those of B and C, `gb` and `gc`, are `[B, blocks, L, N]`.
-    """
+    """Writes all gradients from those of the output, `g`, and of the last state, `g_last` `[B, N, D]`."""
+    rates, blocks, tokens, chunk = call.rates, call.blocks, call.tokens, call.chunk
     states = rates.shape[0]
     tiles = (blocks[:, 1].max() + WIDTH - 1) // WIDTH
     work = np.zeros((4, tiles, span, WIDTH), np.float32)
@@ -223,21 +200,21 @@ def backward(  # noqa: PLR0915
         for tile in range((channels + WIDTH - 1) // WIDTH):
             channel, width = begin + tile * WIDTH, min(WIDTH, channels - tile * WIDTH)
             copy_states(rates, channel, width, small[0, tile], 0)
-            load_rows(skip, bias, channel, width, rows[:, tile])
+            load_rows(call.skip, call.bias, channel, width, rows[:, tile])
             if g_last.size:
                 copy_states(g_last[batch], channel, width, small[1, tile], 0)
         for turn in range((tokens + span - 1) // span):
             start = (turn if reverse else (tokens - 1) // span - turn) * span
             length = min(span, tokens - start)
-            load_block(delta[batch], time_major, begin, channels, start, length, raws)
-            load_block(u[batch], time_major, begin, channels, start, length, inputs)
+            load_block(call.delta[batch], time_major, begin, channels, start, length, raws)
+            load_block(call.u[batch], time_major, begin, channels, start, length, inputs)
             load_block(g[batch], time_major, begin, channels, start, length, outers)
-            if z.size:
-                load_block(z[batch], time_major, begin, channels, start, length, gates)
+            if call.z.size:
+                load_block(call.z[batch], time_major, begin, channels, start, length, gates)
             for part in range((length + chunk - 1) // chunk):
                 at = (part if reverse else (length - 1) // chunk - part) * chunk
                 size = min(chunk, length - at)
-                bs, cs = b[batch, group, start + at :], c[batch, group, start + at :]
+                bs, cs = call.b[batch, group, start + at :], call.c[batch, group, start + at :]
                 lanes[:] = _ZERO
                 for tile in range((channels + WIDTH - 1) // WIDTH):
                     channel, width = begin + tile * WIDTH, min(WIDTH, channels - tile * WIDTH)
@@ -247,11 +224,11 @@ def backward(  # noqa: PLR0915
                         before[0] = _ZERO
                     copy_states(saved[batch, (start + at) // chunk], channel, width, before[0], 0)
                     _add_bias(raw, rows[1, tile], size)
-                    _activated(raw, use_softplus, size, width, dl)
+                    _activated(raw, call.softplus, size, width, dl)
                     _multiply(dl, us, du, size)
                     multiply_row(rows[0, tile], us, y, size)
                     _remake(dl, du, bs, cs, small[0, tile], before, decays, y, size, reverse)
-                    if z.size:
+                    if call.z.size:
                         _gate_gradients(gates[tile, at:], y, dy, size)
                     from_input[:] = _ZERO
                     from_decay[:] = _ZERO
@@ -273,12 +250,12 @@ def backward(  # noqa: PLR0915
                         size,
                         reverse,
                     )
-                    _input_gradients(raw, us, dl, dy, rows[0, tile], use_softplus, from_input, from_decay, sums, size)
-                    _add_to(g_rate, channel, width, g_rates[batch])
-                    _add_to(sums, channel, width, g_rows[batch])
-                _fold(lanes[0], size, start + at, gb[batch, block])
-                _fold(lanes[1], size, start + at, gc[batch, block])
-            store_block(inputs, time_major, begin, channels, start, length, gu[batch])
-            store_block(raws, time_major, begin, channels, start, length, g_delta[batch])
-            if z.size:
-                store_block(gates, time_major, begin, channels, start, length, gz[batch])
+                    _input_gradients(raw, us, dl, dy, rows[0, tile], call.softplus, from_input, from_decay, sums, size)
+                    _add_to(g_rate, channel, width, targets.rates[batch])
+                    _add_to(sums, channel, width, targets.rows[batch])
+                _fold(lanes[0], size, start + at, targets.b[batch, block])
+                _fold(lanes[1], size, start + at, targets.c[batch, block])
+            store_block(inputs, time_major, begin, channels, start, length, targets.u[batch])
+            store_block(raws, time_major, begin, channels, start, length, targets.delta[batch])
+            if call.z.size:
+                store_block(gates, time_major, begin, channels, start, length, targets.z[batch])

@@ -8,6 +8,7 @@ import importlib.util
 
 import torch
 
+from ..extension import agree, extension_refusal
 from . import reference
 from .layout import Inputs, cut
 
@@ -37,9 +38,8 @@ def _defect() -> str:
             reference.forward(inputs, True, sections)[0],
             *reference.backward(inputs, True, sections, outer.cpu(), None),
         )
-        for value, expected in zip((out, *grads), right, strict=True):
-            if value is None or expected is None or not torch.allclose(value.cpu().double(), expected, 1e-3, 1e-3):
-                return "a trial call of it gives wrong results"
+        if not agree((out, *grads), right):
+            return "a trial call of it gives wrong results"
     except Exception as error:
         return f"a trial call of {MODULE}, the CUDA extension of mamba-ssm, fails: {type(error).__name__}: {error}"
     return ""
@@ -47,11 +47,5 @@ def _defect() -> str:
 
 def mamba_refusal(device: str) -> str:
     """Why mamba-ssm's kernel cannot run on a device type; empty if a trial call of it, once, was right."""
-    if device != "cuda":
-        return f"it runs on a GPU, got {device}"
-    if not _FOUND:
-        return f"{MODULE}, the CUDA extension of mamba-ssm, is not installed"
-    if not torch.cuda.is_available():
-        return "torch sees no GPU"
-    # A compiler cannot trace the trial; it meets a broken extension when it runs.
-    return "" if torch.compiler.is_compiling() else _defect()
+    package = f"{MODULE}, the CUDA extension of mamba-ssm,"
+    return extension_refusal(device, package, installed=_FOUND, defect=_defect)

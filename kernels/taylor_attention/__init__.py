@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ...errors import UsageError
+from ..attention_inputs import check_attention
 from ..registry import Backend, register_operator, resolve_backend
-from ..window_attention import check_attention
 from . import plain, reference
 from .plain import taylor_features
 

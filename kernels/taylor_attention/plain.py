@@ -38,7 +38,9 @@ def _causal(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool, eps: float) -> Tensor:
     """Features and sums in float32 or better, outside autocast: sums over thousands of squares need it."""
     dtype = torch.promote_types(v.dtype, torch.float32)
-    with torch.autocast(q.device.type, enabled=False):
+    # There is no autocast on the meta device, where operations are counted.
+    device = "cpu" if q.is_meta else q.device.type
+    with torch.autocast(device, enabled=False):
         q, k, wide = (x.to(dtype) for x in (q, k, v))
         values = torch.cat((wide, torch.ones_like(wide[..., :1])), dim=-1)
         sums = _causal(q, k, values) if causal else taylor_features(q) @ (taylor_features(k).mT @ values)

@@ -15,6 +15,7 @@ from ...kernels.cases import OperatorCase, operator_cases
 
 # In plain PyTorch, so what they index and add up is beyond doubt at any size.
 PLAIN = ("reference", "torch")
+_MAIN = "-s 1024"
 
 
 def all_cases(source: str | None) -> dict[str, tuple[OperatorCase, ...]]:
@@ -50,6 +51,11 @@ def find_case(source: str | None, operator: str, name: str) -> OperatorCase:
     require("operator", operator, cases)
     require(f"shape of {operator}", name, [case.name for case in cases[operator]])
     return next(case for case in cases[operator] if case.name == name)
+
+
+def main_case(cases: Sequence[OperatorCase]) -> OperatorCase:
+    """The case that stands for its operator: where there is one, that of an -s backbone at 1024 pixels."""
+    return next((case for case in cases if _MAIN in case.name), cases[0])
 
 
 def require(what: str, name: str, known: Sequence[str] | dict[str, tuple[OperatorCase, ...]]) -> None:

@@ -13,7 +13,7 @@ import torch
 from ...errors import UsageError
 from ...kernels.cases import OperatorCase, Shape
 from ..runner.sampling import Timing
-from .catalogue import all_cases, implementations, require
+from .catalogue import all_cases, implementations, main_case, require
 
 Direction = Literal["forward", "backward"]
 Launch = Literal["eager", "graph"]
@@ -28,8 +28,9 @@ class KernelOptions:
 
     Attributes:
         operators: Names; none for all.
-        shapes: Names or patterns of cases (`vim-s*`), and sizes that replace those of the selected cases
-            (`T=4096,C=384`; without a name, of each operator's first case); none for all cases as they are.
+        shapes: Names or patterns of cases (`vim-s*`; `all`), and sizes that replace those of the selected cases
+            (`T=4096,C=384`; without a name, of each operator's first case). None for all cases, but on the CPU for one
+            of each of LinBench's operators, which takes minutes where all take more than half an hour.
         backends: Implementations; none for all.
         directions: `forward`, `backward`.
         dtypes: Storage types; none for fp32 on the CPU, fp32 and bf16 on CUDA.
@@ -89,6 +90,11 @@ class KernelOptions:
         return self.device == "cpu"
 
     @property
+    def abridged(self) -> bool:
+        """Whether one case stands for all of an operator."""
+        return self.on_cpu and self.source is None and not self.shapes
+
+    @property
     def timing(self) -> Timing:
         """How long and how often to measure: what does not change what a cell is."""
         return Timing(
@@ -110,6 +116,10 @@ class KernelOptions:
         for operator in self.operators:
             require("operator", operator, known)
         chosen = self.operators or tuple(sorted(known))
+        for backend in self.backends:
+            require("backend", backend, sorted({name for operator in chosen for name in implementations(operator)}))
+        if self.abridged:
+            return [(case, case) for case in (main_case(known[operator]) for operator in chosen)]
         names, sizes = _read_shapes(self.shapes)
         there = [case for operator in chosen for case in known[operator]]
         for name in names:
@@ -119,8 +129,6 @@ class KernelOptions:
         fitting = [case for case in cases if set(sizes) <= set(case.shape)]
         if cases and not fitting:
             cases[0].resized(sizes)
-        for backend in self.backends:
-            require("backend", backend, sorted({name for operator in chosen for name in implementations(operator)}))
         return [(case, case.resized(sizes)) for case in fitting]
 
 
@@ -145,7 +153,8 @@ def _read_shapes(texts: Sequence[str]) -> tuple[list[str], dict[str, int]]:
     for text in texts:
         if "=" in text:
             sizes |= parse_sizes(text)
-    return [text.strip() for text in texts if "=" not in text], sizes
+    names = [text.strip() for text in texts if "=" not in text]
+    return ["*" if name == "all" else name for name in names], sizes
 
 
 def _named(cases: Sequence[OperatorCase], patterns: Sequence[str], *, first: bool) -> list[OperatorCase]:

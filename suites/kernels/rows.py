@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from ...results.schema import Cell, Row
-from ...results.statistics import median_interval, outliers
+from ...results.statistics import median_interval
 from ..runner.sampling import Sampling
+from ..runner.timed import Metrics, pooled_median, schedule, timed_metrics, timed_samples
 
-Metrics = dict[str, float | int | None]
 _CHECKS = ("error_rms", "error_largest", "tolerance", "agreement")
-_FEW = 10
 
 
 def checks(prepared: Mapping[str, Any]) -> Metrics:
@@ -54,26 +51,11 @@ def measured_row(
         turns: Round and place in it of each block.
         peers: Implementations that took turns.
     """
-    time = median_interval(sampling.blocks)
-    pooled = np.concatenate([np.asarray(block) for block in sampling.blocks])
-    low, high = np.percentile(pooled, [5, 95])
     host = [answer["host_ms"] for answer in answers if answer["host_ms"]]
-    seconds = time.value / 1000
+    seconds = median_interval(sampling.blocks).value / 1000
     metrics: Metrics = {
-        "time_ms": time.value,
-        "time_ms_low": time.low,
-        "time_ms_high": time.high,
-        "time_ms_level": time.level,
-        "time_ms_p5": float(low),
-        "time_ms_p95": float(high),
-        "time_ms_min": float(pooled.min()),
-        "host_ms": float(np.median(np.concatenate(host))) if host else None,
-        "n": int(pooled.size),
-        "rounds": len(sampling.blocks),
-        "outliers": outliers(pooled) if pooled.size >= _FEW else None,
-        "converged": int(sampling.converged),
-        "warmup_stable": None if prepared["warmup_stable"] is None else int(prepared["warmup_stable"]),
-        "first_call_ms": 1000 * prepared["first_call_s"],
+        **timed_metrics("time_ms", sampling, prepared),
+        "host_ms": pooled_median(host),
         **checks(prepared),
         "flops": rates["flops"],
         "bytes": rates["bytes"],
@@ -88,18 +70,9 @@ def measured_row(
         "matrix_gflops_per_s": rates["matrix_flops_per_s"] / 1e9,
         "peak_gexps_per_s": rates["exps_per_s"] / 1e9 if rates["exps_per_s"] else None,
     }
-    samples: dict[str, list[Any]] = {
-        "time_ms": sampling.blocks,
-        "round": [turn for turn, _ in turns],
-        "place": [place for _, place in turns],
-    }
-    schedule = {
-        "peers": peers,
-        "iterations": sampling.iterations,
-        "warmup_iterations": prepared["warmup_iterations"],
-        "exps_by": rates["exps_by"],
-    }
-    return Row(cell, "ok", metrics, samples, {**facts["provenance"], "schedule": schedule})
+    samples = timed_samples("time_ms", sampling, turns)
+    told = {**schedule(sampling, prepared, peers), "exps_by": rates["exps_by"]}
+    return Row(cell, "ok", metrics, samples, {**facts["provenance"], "schedule": told})
 
 
 def wrong_row(cell: Cell, prepared: Mapping[str, Any], provenance: Mapping[str, Any]) -> Row:

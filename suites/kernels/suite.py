@@ -99,6 +99,8 @@ class KernelSuite:
             done += 1
             say(_told(row))
 
+        if options.abridged:
+            say("one shape of each operator; --shape all measures every one")
         pending = [cell for cell in cells if cell.key not in finished]
         yield from Sweep(pending, options.timing, patience_s=options.patience_s, keep=keep, say=say).run()
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from ...results.provenance import collect
 from ...results.schema import Cell, Row, canonical_json
-from ..latency_rows import failed_row
-from ..latency_sweep import Subject, SubjectError
 from ..runner.environment import default_threads, worker_environment
+from ..runner.failed import failed_row
 from ..runner.failures import Failure
 from ..runner.process import Worker
 from ..runner.sampling import Sampling, Timing, rounds
+from ..runner.subject import Subject, SubjectError
 from .catalogue import PLAIN, refusal, truth_of
 from .options import DTYPES
 from .rows import measured_row, wrong_row

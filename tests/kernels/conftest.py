@@ -53,6 +53,12 @@ def triton_device():
 
 
 @pytest.fixture
+def device_of(triton_device):
+    """`device_of(backend)`: the device type on which a test runs a backend."""
+    return lambda backend: triton_device if backend == "triton" else "cpu"
+
+
+@pytest.fixture
 def run_interpreted(request):
     """Runs the tests marked `triton` of the calling file in Triton's interpreter."""
 

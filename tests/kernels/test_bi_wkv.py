@@ -18,6 +18,7 @@ CASES = (
     else {}
 )
 NAMES = ("gw", "gu", "gk", "gv")
+INTERPRETED_TOKENS = 200
 
 
 def draw(batch, tokens, channels, *, w_std=1.0, k_std=1.0, seed=0, dtype=torch.float32):
@@ -58,23 +59,32 @@ def assert_close(got, expected, tolerance):
         ("torch", "paper", torch.float32, 1e-5),
         ("cpu", "paper", torch.float32, 1e-5),
         ("reference", "cuda", torch.float64, 2e-7),
+        pytest.param("triton", "paper", torch.float32, 1e-5, marks=pytest.mark.triton),
     ],
 )
 @pytest.mark.parametrize("case_id", CASES or [pytest.param("-", marks=pytest.mark.skip("no ../shared/goldens here"))])
-def test_goldens_of_the_original_code(case_id, backend, convention, dtype, tolerance):
+def test_goldens_of_the_original_code(case_id, backend, convention, dtype, tolerance, device_of):
     case, stored = CASES[case_id], np.load(GOLDEN / f"case{case_id}.npz")
     recipe, rng = case["inputs"], np.random.RandomState(case["inputs"]["seed"])
+    device = device_of(backend)
+    if recipe["T"] > INTERPRETED_TOKENS and backend == "triton" and device == "cpu":
+        pytest.skip("too long for Triton's interpreter")
     w = rng.standard_normal(recipe["C"]) * recipe["w_std"] + recipe["w_mean"]
     u = rng.standard_normal(recipe["C"]) * recipe["u_std"] + recipe["u_mean"]
     shape = (recipe["B"], recipe["T"], recipe["C"])
     k, v, g = rng.standard_normal(shape) * recipe["k_std"], rng.standard_normal(shape), rng.standard_normal(shape)
-    inputs = [torch.tensor(x.astype(np.float32)).to(dtype) for x in (w, u, k, v)]
-    results = run(inputs, torch.tensor(g.astype(np.float32)), backend=backend, convention=convention)
+    *inputs, g = (torch.tensor(x.astype(np.float32)).to(device, dtype) for x in (w, u, k, v, g))
+    results = run(inputs, g, backend=backend, convention=convention)
     suffix = "formula" if convention == "paper" else "kernel"
     for name, result in zip(("y", *NAMES), results, strict=True):
         right = stored[f"{name}_{suffix}"]
-        got = result.double().numpy().ravel()[:: case["outputs"][f"{name}_{suffix}"]["stride"]]
+        got = result.double().cpu().numpy().ravel()[:: case["outputs"][f"{name}_{suffix}"]["stride"]]
         assert np.abs(got - right).max() <= tolerance * max(np.abs(right).max(), 0.1), name
+
+
+@pytest.mark.skipif(not CASES, reason="no ../shared/goldens here")
+def test_all_in_the_interpreter(run_interpreted):
+    run_interpreted()
 
 
 @pytest.mark.parametrize("backend", ["reference", "torch"])

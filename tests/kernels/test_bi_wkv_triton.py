@@ -7,7 +7,6 @@ from linbench.kernels.bi_wkv.op import bi_wkv_forward
 
 pytest.importorskip("triton")
 triton = pytest.importorskip("linbench.kernels.bi_wkv.triton")
-kernels = pytest.importorskip("linbench.kernels.bi_wkv.triton_kernels")
 
 NAMES = ("out", "gdecay", "gbonus", "gk", "gv", "ggate")
 
@@ -188,7 +187,7 @@ INTEGERS = ("tokens", "chunks", "plane", "k_b", "v_b", "gate_b")
     "name", ["forward_summaries", "forward_tokens", "backward_summaries", "backward_tokens", "carry_summaries"]
 )
 def test_compiles_without_spills(compile_to_cubin, name, storage, capability):
-    kernel = getattr(kernels, name)
+    kernel = getattr(triton, name)
     tiling = triton.FORWARD if name.startswith("forward") else triton.BACKWARD
     kinds = dict.fromkeys(STORAGE, f"*{storage}") | dict.fromkeys(FLOATS, "*fp32") | dict.fromkeys(INTEGERS, "i32")
     values = {"channels": 384, "length": tiling.chunk, "BLOCK": 32, "BLOCK_C": tiling.channels}

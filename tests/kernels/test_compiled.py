@@ -11,6 +11,7 @@ import pytest
 import torch
 from linbench.kernels import bi_wkv, q_shift_mix
 from linbench.kernels.compiled import exp32, kernel, log32
+from linbench.kernels.cpu_math import decay, power
 from linbench.kernels.threads import parallel_for
 
 
@@ -37,6 +38,44 @@ def test_exp_at_the_ends():
     assert exponentials[0] == 1
     assert (exponentials[1:3] < 1e-37).all()
     assert np.isnan(exponentials[3])
+
+
+@kernel
+def powers_and_decays(x, powers, decays):
+    for i in range(x.size):
+        powers[i] = power(x[i])
+        decays[i] = decay(x[i])
+
+
+def test_powers_hold_to_float32_rounding_over_the_whole_range():
+    x = np.concatenate([np.linspace(-126, 127, 40001), np.linspace(-1, 1, 40001)]).astype(np.float32)
+    powers, decays = np.empty_like(x), np.empty_like(x)
+    powers_and_decays(x, powers, decays)
+    assert np.abs(powers / np.exp2(x.astype(np.float64)) - 1).max() < 2.5e-7
+    small = np.abs(x) <= 1
+    assert np.abs(decays[small] / np.exp(x[small].astype(np.float64)) - 1).max() < 3e-7
+    # The rounding of a large product with log2(e) shows, but not beside 1, where a decay stands in a sum.
+    assert np.abs(decays[x < 0] - np.exp(x[x < 0].astype(np.float64))).max() < 2e-7
+
+
+def test_powers_near_1_may_be_multiplied_many_times():
+    x = -np.logspace(-6, -2, 200).astype(np.float32)
+    powers, decays = np.empty_like(x), np.empty_like(x)
+    powers_and_decays(x, powers, decays)
+    # A geometric sum has the factor 1 / (1 - decay); float32 itself cannot tell 1 - decay to better than 6e-8.
+    assert np.abs(powers - np.exp2(x.astype(np.float64))).max() < 9e-8
+    assert np.abs(decays - np.exp(x.astype(np.float64))).max() < 9e-8
+
+
+def test_powers_at_the_ends():
+    x = np.array([0, 128, 1e30, np.inf, -127, -np.inf, np.nan], np.float32)
+    powers, decays = np.empty_like(x), np.empty_like(x)
+    powers_and_decays(x, powers, decays)
+    for values in (powers, decays):
+        assert values[0] == 1
+        assert np.isposinf(values[1:4]).all()
+        assert ((values[4:6] > 0) & (values[4:6] < 1.2e-38)).all()
+        assert np.isnan(values[6])
 
 
 def test_inner_loops_are_vectorised():

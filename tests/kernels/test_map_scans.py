@@ -16,6 +16,7 @@ from linbench.kernels.cross_scan.op import cross_merge_op, cross_scan_op
 GOLDENS = Path(__file__).parents[3] / "shared" / "goldens"
 COMPILED = ("cpu", "torch")
 BACKENDS = (*COMPILED, "reference")
+TRITON = pytest.param("triton", marks=pytest.mark.triton)
 SIZES = st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 70), st.integers(1, 70))
 
 
@@ -31,34 +32,34 @@ def cases(name):
 
 def assert_golden(got, case, stored, name):
     assert list(got.shape) == case["outputs"][name]["shape"]
-    assert np.array_equal(got.detach().numpy().ravel()[:: case["outputs"][name]["stride"]], stored[name]), name
+    assert np.array_equal(got.detach().cpu().numpy().ravel()[:: case["outputs"][name]["stride"]], stored[name]), name
 
 
 def counting(*shape, start=0):
     return torch.arange(start, start + np.prod(shape), dtype=torch.float32).reshape(shape)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [*BACKENDS, TRITON])
 @pytest.mark.parametrize(("case", "stored"), cases("op_cross_scan"))
-def test_cross_scan_gives_what_the_original_code_gives(case, stored, backend):
+def test_cross_scan_gives_what_the_original_code_gives(case, stored, backend, device_of):
     batch, channels, height, width = (case["inputs"][name] for name in "BCHW")
-    x = counting(batch, channels, height, width)
+    x = counting(batch, channels, height, width).to(device_of(backend))
     sequences = cross_scan(x, backend=backend)
     assert_golden(sequences, case, stored, "scan0")
     rng = np.random.RandomState(1000 + int(case["id"]))
-    y = torch.tensor(rng.randint(0, 4096, size=4 * x.numel()).reshape(batch, 4, channels, height, width)).float()
+    y = torch.tensor(rng.randint(0, 4096, size=4 * x.numel()).reshape(batch, 4, channels, height, width)).to(x)
     assert_golden(cross_merge(y, backend=backend), case, stored, "merge0")
     assert_golden(cross_merge(sequences.view(y.shape), backend=backend), case, stored, "merge_of_scan0")
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [*BACKENDS, TRITON])
 @pytest.mark.parametrize(("case", "stored"), cases("op_efficient_scan"))
-def test_atrous_scan_gives_what_the_original_code_gives(case, stored, backend):
+def test_atrous_scan_gives_what_the_original_code_gives(case, stored, backend, device_of):
     batch, channels, height, width = (case["inputs"][name] for name in "BCHW")
-    x = counting(batch, channels, height, width, start=1).requires_grad_()
+    x = counting(batch, channels, height, width, start=1).to(device_of(backend)).requires_grad_()
     sequences = atrous_scan(x, backend=backend)
     assert_golden(sequences, case, stored, "scan")
-    y = counting(*sequences.shape, start=1).requires_grad_()
+    y = counting(*sequences.shape, start=1).to(x.device).requires_grad_()
     merged = atrous_merge(y, (height, width), backend=backend)
     assert_golden(merged, case, stored, "merge")
     assert_golden(atrous_merge(sequences, (height, width), backend=backend), case, stored, "merge_of_scan")

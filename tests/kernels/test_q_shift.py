@@ -15,6 +15,7 @@ from linbench.kernels.q_shift.op import q_shift_mix_op, q_shift_op
 GOLDEN = Path(__file__).parents[3] / "shared" / "goldens" / "op_q_shift"
 CASES = json.loads((GOLDEN / "manifest.json").read_text())["cases"] if GOLDEN.exists() else []
 BACKENDS = ("cpu", "torch")
+TRITON = pytest.param("triton", marks=pytest.mark.triton)
 
 
 def slow_shift(x, grid, shift, gamma, class_token=None):
@@ -36,16 +37,22 @@ def slow_shift(x, grid, shift, gamma, class_token=None):
     return out
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [*BACKENDS, TRITON])
 @pytest.mark.parametrize("case", CASES or [pytest.param("-", marks=pytest.mark.skip("no ../shared/goldens here"))])
-def test_goldens_of_the_original_code(case, backend):
+def test_goldens_of_the_original_code(case, backend, device_of):
     recipe, stored = case["inputs"], np.load(GOLDEN / f"case{case['id']}.npz")
     batch, channels, height, width = (recipe[name] for name in ("B", "C", "H", "W"))
     x = torch.arange(1, batch * channels * height * width + 1).float().reshape(batch, height * width, channels)
+    x = x.to(device_of(backend))
     for name, shift in (("q_shift", 1), ("q_shift2", 2)):
         if name in stored:
             got = q_shift(x, (height, width), shift=shift, backend=backend)
-            assert np.array_equal(got.numpy().ravel()[:: case["outputs"][name]["stride"]], stored[name])
+            assert np.array_equal(got.cpu().numpy().ravel()[:: case["outputs"][name]["stride"]], stored[name])
+
+
+@pytest.mark.skipif(not CASES, reason="no ../shared/goldens here")
+def test_all_in_the_interpreter(run_interpreted):
+    run_interpreted()
 
 
 @settings(max_examples=25, deadline=None)

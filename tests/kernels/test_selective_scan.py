@@ -19,6 +19,7 @@ STORED = json.loads((GOLDEN / "manifest.json").read_text())["cases"] if GOLDEN.e
 NO_GOLDENS = [pytest.param("-", marks=pytest.mark.skip("no ../shared/goldens here"))]
 FAST = ("cpu", "torch")
 OPTIONAL = ("D", "z", "delta_bias")
+INTERPRETED_SIZE = 20_000
 
 
 def draw(batch, channels, tokens, states, groups, *, optional=OPTIONAL, softplus=True, seed=0, dtype=torch.float32):
@@ -73,13 +74,17 @@ def assert_close(got, right, tolerance):
         ("torch", torch.float64, 3e-7),
         ("torch", torch.float32, 3e-6),
         ("cpu", torch.float32, 3e-6),
+        pytest.param("triton", torch.float32, 3e-6, marks=pytest.mark.triton),
     ],
 )
 @pytest.mark.parametrize("case", STORED or NO_GOLDENS, ids=lambda case: case if case == "-" else case["id"])
-def test_goldens_of_the_original_code(case, backend, dtype, tolerance):
+def test_goldens_of_the_original_code(case, backend, dtype, tolerance, device_of):
+    device = device_of(backend)
     recipe, stored = case["inputs"], np.load(GOLDEN / f"case{case['id']}.npz")
     rng = np.random.RandomState(recipe["seed"])
     batch, channels, tokens, states = (recipe[letter] for letter in "BDLN")
+    if channels * tokens * states > INTERPRETED_SIZE and backend == "triton" and device == "cpu":
+        pytest.skip("too long for Triton's interpreter")
 
     def normal(*sizes):
         return rng.standard_normal(sizes).astype(np.float32)
@@ -96,13 +101,19 @@ def test_goldens_of_the_original_code(case, backend, dtype, tolerance):
         arrays["z"] = normal(batch, channels, tokens)
     if recipe["has_bias"]:
         arrays["delta_bias"] = -1 + np.float32(0.5) * normal(channels)
-    inputs = {name: torch.tensor(array).to(dtype) for name, array in arrays.items()}
-    grads = torch.tensor(normal(batch, channels, tokens)).to(dtype), torch.zeros(batch, channels, states, dtype=dtype)
+    inputs = {name: torch.tensor(array).to(device, dtype) for name, array in arrays.items()}
+    g = torch.tensor(normal(batch, channels, tokens)).to(device, dtype)
+    grads = g, torch.zeros(batch, channels, states, dtype=dtype, device=device)
     got = run(inputs, grads, delta_softplus=bool(recipe["softplus"]), backend=backend)
     got["last_state"] = got.pop("last")
     for name, facts in case["outputs"].items():
-        value = got[name].double().numpy().ravel()[:: facts["stride"]]
+        value = got[name].double().cpu().numpy().ravel()[:: facts["stride"]]
         assert np.abs(value - stored[name]).max() <= tolerance * max(1.0, facts["absmax"]), name
+
+
+@pytest.mark.skipif(not STORED, reason="no ../shared/goldens here")
+def test_all_in_the_interpreter(run_interpreted):
+    run_interpreted()
 
 
 @pytest.mark.parametrize("backend", ["reference", "torch"])
