@@ -1,4 +1,4 @@
-"""Softmax attention over all tokens."""
+"""Multi-head attention: the projections, and softmax over all tokens between them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,44 @@ from .layers import Grid
 AttentionKind = Literal["sdpa", "eager"]
 
 
-class Attention(nn.Module):
-    """Multi-head softmax attention, through PyTorch's fused kernel or written out."""
+class MultiHead(nn.Module):
+    """Projections to queries, keys and values and back; what is between them is a subclass's `attend`.
 
-    def __init__(self, dim: int, heads: int, *, attention: AttentionKind = "sdpa") -> None:
+    Args:
+        dim: Token width.
+        heads: Heads, each with `dim / heads` channels of the values.
+        qk_width: Channels of a head's queries and keys; those of its values unless given.
+    """
+
+    def __init__(self, dim: int, heads: int, *, qk_width: int | None = None) -> None:
         super().__init__()
         self.heads = heads
-        self.attention: AttentionKind = attention
-        self.qkv = nn.Linear(dim, 3 * dim)
+        qk_dim = dim if qk_width is None else heads * qk_width
+        self.widths = (qk_dim, qk_dim, dim)
+        self.qkv = nn.Linear(dim, sum(self.widths))
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """`x: [B, N, C] -> [B, N, C]`; where the tokens stand on the grid does not matter."""
-        batch, tokens, dim = x.shape
-        q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        """`x: [B, N, C] -> [B, N, C]`."""
+        parts = self.qkv(x).split(self.widths, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        return self.proj(self.attend(q, k, v, grid).transpose(1, 2).flatten(2))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid) -> Tensor:
+        """`q, k: [B, heads, N, E], v: [B, heads, N, F] -> [B, heads, N, F]`; the tokens stand row by row on `grid`."""
+        raise NotImplementedError
+
+
+class Attention(MultiHead):
+    """Multi-head softmax attention, through PyTorch's fused kernel or written out."""
+
+    def __init__(self, dim: int, heads: int, *, attention: AttentionKind = "sdpa") -> None:
+        super().__init__(dim, heads)
+        self.attention: AttentionKind = attention
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid) -> Tensor:
+        """Softmax over all tokens; where they stand on the grid does not matter."""
         if self.attention == "sdpa":
-            out = F.scaled_dot_product_attention(q, k, v)
-        else:
-            weights = (q * (dim // self.heads) ** -0.5) @ k.transpose(-2, -1)  # [B, heads, N, N]
-            out = weights.softmax(dim=-1) @ v
-        return self.proj(out.transpose(1, 2).flatten(2))
+            return F.scaled_dot_product_attention(q, k, v)
+        weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # [B, heads, N, N]
+        return weights.softmax(dim=-1) @ v

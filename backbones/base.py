@@ -16,7 +16,7 @@ class Features(NamedTuple):
     """What a backbone returns.
 
     Attributes:
-        maps: Feature maps `[B, C_i, H/s_i, W/s_i]`, fine to coarse.
+        maps: Feature maps `[B, C_i, H/s_i, W/s_i]`, fine to coarse; sides that a stride does not divide are rounded up.
         pooled: `[B, C]` for classification, as the original model pools.
     """
 
@@ -38,12 +38,14 @@ class Backbone(nn.Module):
         feature_info: Channels and stride of each map that `forward` returns, in order.
         pooled_channels: Width of `Features.pooled`.
         image_multiple: Height and width of the images must be multiples of this.
+        head_hidden: Width of the Tanh layer in the original classifier's head; 0 where its head is one linear layer.
         gradient_checkpointing: Whether blocks are computed again in backward instead of keeping what is inside them.
     """
 
     feature_info: tuple[FeatureInfo, ...]
     pooled_channels: int
     image_multiple: int = 16
+    head_hidden: int = 0
     gradient_checkpointing: bool = False
 
     def forward(self, images: Tensor) -> Features:

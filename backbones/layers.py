@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
+
+from .strips import in_row_strips
 
 Grid = tuple[int, int]
 
@@ -36,6 +39,7 @@ class MBConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, expand: int = 4) -> None:
         super().__init__()
         mid = math.ceil(expand * out_channels / 8) * 8
+        self.stride = stride
         self.shortcut = Shortcut(in_channels, out_channels, stride=stride)
         self.pre_norm = LayerNorm2d(in_channels)
         self.conv1_1x1 = nn.Conv2d(in_channels, mid, 1)
@@ -44,6 +48,11 @@ class MBConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C_in, H, W] -> [B, C_out, H/stride, W/stride]`."""
+        row_bytes = self.conv1_1x1.out_channels * self.stride * x.shape[3] * x.element_size()
+        spoiled = (1, 1 if self.stride == 1 else 0)
+        return in_row_strips(self._convolve, x, stride=self.stride, spoiled=spoiled, row_bytes=row_bytes)
+
+    def _convolve(self, x: Tensor) -> Tensor:
         branch = F.gelu(self.conv1_1x1(self.pre_norm(x)))
         branch = F.gelu(self.conv2_kxk(branch))
         return self.shortcut(x) + self.conv3_1x1(branch)
@@ -152,3 +161,17 @@ def init_linear_(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def init_steps_(weight: Tensor, bias: Tensor) -> None:
+    """Initialise the projection to Mamba's step sizes: `softplus(bias)` is log-uniform in 0.001..0.1.
+
+    Args:
+        weight: `[..., D, R]`; uniform within the root of 1 / R.
+        bias: `[..., D]`.
+    """
+    rank = weight.shape[-1]
+    nn.init.uniform_(weight, -(rank**-0.5), rank**-0.5)
+    with torch.no_grad():
+        steps = torch.exp(torch.empty_like(bias).uniform_(math.log(1e-3), math.log(1e-1)))
+        bias.copy_(steps + torch.log(-torch.expm1(-steps)))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import importlib
+import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from .catalogue import CATALOGUE
+from .plugins import Plugins, collect_plugins, describe_external, import_attribute, require_backbone
 from .spec import BackboneSpec
 
 if TYPE_CHECKING:
@@ -33,14 +35,38 @@ def collect_specs(specs: Iterable[BackboneSpec]) -> dict[str, BackboneSpec]:
 
 SPECS: Mapping[str, BackboneSpec] = collect_specs(CATALOGUE)
 
+EXTERNAL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+@functools.lru_cache(maxsize=1)
+def _plugins() -> Plugins:
+    return collect_plugins(SPECS)
+
+
+def all_specs() -> dict[str, BackboneSpec]:
+    """Specs by name: LinBench's own, then those of installed plug-ins."""
+    return {**SPECS, **_plugins().specs}
+
+
+def plugin_problems() -> tuple[str, ...]:
+    """One line for each installed plug-in that could not be used: its distribution, and why."""
+    return _plugins().problems
+
 
 def list_backbones(pattern: str = "*") -> list[str]:
-    """Names of the registered backbones that match a shell pattern; `timm:<name>` works besides for any timm model."""
-    return [name for name in SPECS if fnmatch.fnmatch(name, pattern)]
+    """Names of the registered backbones that match a shell pattern, those of installed plug-ins included.
+
+    `timm:<name>` works besides for any timm model, and `package.module:function` for a backbone that is not registered.
+    """
+    return [name for name in all_specs() if fnmatch.fnmatch(name, pattern)]
 
 
 def backbone_spec(name: str) -> BackboneSpec:
     """The description of one backbone.
+
+    Args:
+        name: Registry name, `timm:<name>`, or `package.module:function` for a function or class that builds a backbone,
+            or for a `BackboneSpec`.
 
     Raises:
         UsageError: No such name; the message suggests near ones.
@@ -60,10 +86,17 @@ def backbone_spec(name: str) -> BackboneSpec:
         )
     if name in SPECS:
         return SPECS[name]
-    close = difflib.get_close_matches(name, [*SPECS], n=3, cutoff=0.5)
+    if EXTERNAL.fullmatch(name) and not name.startswith("timm:"):
+        return describe_external(name)
+    known = all_specs()
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f" Did you mean {', '.join(close)}?" if close else ""
+    broken = f" Plug-ins that could not be used: {'; '.join(plugin_problems())}." if plugin_problems() else ""
     raise UsageError(
-        f"unknown backbone '{name}'.{hint} `bench list backbones` shows all; timm models are 'timm:<name>'."
+        f"unknown backbone '{name}'.{hint} `bench list backbones` shows all; timm models are 'timm:<name>', others "
+        f"'package.module:function'.{broken}"
     )
 
 
@@ -81,8 +114,9 @@ def create_backbone(name: str, *, weights: str | None = None, kernels: str = "au
     """Build a backbone.
 
     Args:
-        name: Registry name, or `timm:<name>`.
-        weights: None for random initialisation, or the path of a checkpoint of this backbone.
+        name: Registry name, `timm:<name>`, or `package.module:function`.
+        weights: None for random initialisation, the path of a checkpoint of this backbone, `official` for its default
+            official checkpoint (downloaded where it is not here), or `official:<tag>`.
         kernels: Backend of LinBench's operators in it: `auto`, or one that `bench list kernels` shows.
         overrides: Arguments of the family's class, for example `attention="eager"` or `drop_path=0.1`.
 
@@ -90,8 +124,8 @@ def create_backbone(name: str, *, weights: str | None = None, kernels: str = "au
         The module in training mode: `Features(maps, pooled) = backbone(images)`.
 
     Raises:
-        UsageError: Unknown name or option.
-        WeightsError: The checkpoint is missing, unsafe, damaged or of another model.
+        UsageError: Unknown name or option, or official weights that are not known.
+        WeightsError: The checkpoint is missing, unsafe, damaged or of another model, or cannot be downloaded.
     """
     spec = backbone_spec(name)
     kwargs = {**spec.kwargs, **overrides}
@@ -102,18 +136,19 @@ def create_backbone(name: str, *, weights: str | None = None, kernels: str = "au
             f"'{name}' calls none of LinBench's operators, so kernels='{kernels}' cannot apply; leave it out"
         )
     try:
-        backbone: Backbone = _builder(spec)(**kwargs)
+        backbone = _builder(spec)(**kwargs)
     except TypeError as error:
         raise UsageError(f"cannot build '{name}' with {overrides or 'its defaults'}: {error}") from error
+    require_backbone(backbone, spec.builder)
     if weights is not None:
         from .official import load_official
+        from .weight_files import resolve_weights
         from .weights import read_checkpoint
 
-        load_official(backbone, read_checkpoint(weights))
+        load_official(backbone, read_checkpoint(resolve_weights(name, weights)))
     return backbone
 
 
 def _builder(spec: BackboneSpec) -> Callable[..., Backbone]:
-    module, _, attribute = spec.builder.partition(":")
-    builder: Callable[..., Backbone] = getattr(importlib.import_module(module, __package__), attribute)
+    builder: Callable[..., Backbone] = import_attribute(spec.builder)
     return builder

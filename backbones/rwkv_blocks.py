@@ -1,7 +1,7 @@
 """Blocks of Vision-RWKV, as VRWKV and RWKV-SAM stack them.
 
 Source: Duan et al., "Vision-RWKV" (arXiv 2403.02308), and RWKV-SAM (arXiv 2406.19369), section 3.2.
-Parameter names are RWKV-SAM's official ones.
+Parameter names are the official ones, `RwkvBlock`'s RWKV-SAM's.
 """
 
 from __future__ import annotations
@@ -20,9 +20,14 @@ Convention = Literal["paper", "cuda"]
 
 
 class SpatialMix(nn.Module):
-    """Token mixing: q-shift, key / value / receptance projections, bidirectional WKV, gate, output projection."""
+    """Token mixing: q-shift, key / value / receptance projections, bidirectional WKV, gate, output projection.
 
-    def __init__(self, dim: int, *, layer: int, depth: int, convention: Convention, kernels: str) -> None:
+    With `key_norm` a LayerNorm stands between WKV and gate (so the official code calls it).
+    """
+
+    def __init__(
+        self, dim: int, *, layer: int, depth: int, convention: Convention, kernels: str, key_norm: bool = False
+    ) -> None:
         super().__init__()
         self.convention: Convention = convention
         self.kernels = kernels
@@ -38,28 +43,40 @@ class SpatialMix(nn.Module):
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim, bias=False)
         self.receptance = nn.Linear(dim, dim, bias=False)
+        self.key_norm = nn.LayerNorm(dim) if key_norm else None
         self.output = nn.Linear(dim, dim, bias=False)
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         """Mix `x: [B, N, C]` laid out on `grid`; decay and bonus are divided by the token count N."""
         mix = torch.cat([self.spatial_mix_k, self.spatial_mix_v, self.spatial_mix_r]).squeeze(1)  # [3, C]
         to_key, to_value, to_receptance = q_shift_mix(x, mix, grid, backend=self.kernels)
+        # What is no longer needed goes at once: in inference these are the largest tensors of the model.
+        receptance = self.receptance(to_receptance)
+        del to_receptance
+        key = self.key(to_key)
+        del to_key
+        value = self.value(to_value)
+        del to_value
         tokens = x.shape[1]
-        wkv = bi_wkv(
+        mixed = bi_wkv(
             self.spatial_decay / tokens,
             self.spatial_first / tokens,
-            self.key(to_key),
-            self.value(to_value),
+            key,
+            value,
+            gate=receptance if self.key_norm is None else None,
             convention=self.convention,
             backend=self.kernels,
         )
-        return self.output(torch.sigmoid(self.receptance(to_receptance)) * wkv)
+        del key, value
+        if self.key_norm is not None:
+            mixed = torch.sigmoid(receptance) * self.key_norm(mixed)
+        return self.output(mixed)
 
 
 class ChannelMix(nn.Module):
-    """Channel mixing: q-shift, squared-ReLU MLP, receptance gate."""
+    """Channel mixing: q-shift, squared-ReLU MLP, with `key_norm` normalised inside, receptance gate."""
 
-    def __init__(self, dim: int, *, hidden: int, layer: int, depth: int, kernels: str) -> None:
+    def __init__(self, dim: int, *, hidden: int, layer: int, depth: int, kernels: str, key_norm: bool = False) -> None:
         super().__init__()
         self.kernels = kernels
         early, _ = _layer_ratios(layer, depth)
@@ -67,6 +84,7 @@ class ChannelMix(nn.Module):
         self.spatial_mix_k = nn.Parameter(start.clone())
         self.spatial_mix_r = nn.Parameter(start.clone())
         self.key = nn.Linear(dim, hidden, bias=False)
+        self.key_norm = nn.LayerNorm(hidden) if key_norm else None
         self.receptance = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(hidden, dim, bias=False)
 
@@ -74,8 +92,15 @@ class ChannelMix(nn.Module):
         """Mix `x: [B, N, C]` laid out on `grid`."""
         mix = torch.cat([self.spatial_mix_k, self.spatial_mix_r]).squeeze(1)  # [2, C]
         to_key, to_receptance = q_shift_mix(x, mix, grid, backend=self.kernels)
-        hidden = F.relu(self.key(to_key)).square()
-        return torch.sigmoid(self.receptance(to_receptance)) * self.value(hidden)
+        receptance = self.receptance(to_receptance)
+        del to_receptance
+        hidden = relu_squared(self.key(to_key))
+        del to_key
+        if self.key_norm is not None:
+            hidden = self.key_norm(hidden)
+        value = self.value(hidden)
+        del hidden
+        return torch.sigmoid(receptance) * value
 
 
 class RwkvBlock(nn.Module):
@@ -104,8 +129,14 @@ class RwkvBlock(nn.Module):
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         """`x: [B, N, C] -> [B, N, C]`."""
-        x = x + self.drop_path(self.layer_scale_1 * self.attn(self.norm1(x), grid))
-        return x + self.drop_path(self.layer_scale_2 * self.mlp(self.norm2(x), grid))
+        x = torch.addcmul(x, self.layer_scale_1, self.drop_path(self.attn(self.norm1(x), grid)))
+        return torch.addcmul(x, self.layer_scale_2, self.drop_path(self.mlp(self.norm2(x), grid)))
+
+
+def relu_squared(x: Tensor) -> Tensor:
+    """The square of `relu(x)`, written over `x`, except that autograd gets the square apart."""
+    x = F.relu(x, inplace=True)
+    return x.square() if torch.is_grad_enabled() else x.square_()
 
 
 def _layer_ratios(layer: int, depth: int) -> tuple[float, float]:

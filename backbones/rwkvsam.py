@@ -14,6 +14,7 @@ from .base import Backbone, FeatureInfo, Features
 from .layers import LayerNorm2d, MBConv, init_conv_, init_linear_, to_map, to_tokens
 from .position import resize_position_embedding
 from .rwkv_blocks import Convention, RwkvBlock
+from .strips import in_row_strips
 
 
 class MapBlocks(nn.ModuleList):
@@ -41,6 +42,7 @@ class Stem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """`[B, 3, H, W] -> [B, C, H/2, W/2]`."""
+        images = images.contiguous(memory_format=torch.channels_last)
         return self.conv2(F.gelu(self.norm1(self.conv1(images))))
 
 
@@ -140,14 +142,10 @@ class RwkvSam(Backbone):
     def forward(self, images: Tensor) -> Features:
         """`images: [B, 3, H, W]`, sides multiples of 16 (32 with the final stage)."""
         self.check_images(images)
-        x = self.stem(images.contiguous(memory_format=torch.channels_last))
-        maps: list[Tensor] = []
-        for blocks, early in zip(self.conv_stages, self.early_layers, strict=True):
-            x = early(blocks(x))
-            maps.append(x)
-        x = self.conv_final_pool(x)
-        grid = (x.shape[2], x.shape[3])
-        tokens = to_tokens(x)
+        maps = [self.early_layers[0](self._first_stage(images))]
+        maps.append(self.early_layers[1](self.conv_stages[1](maps[0])))
+        grid = (images.shape[2] // 16, images.shape[3] // 16)
+        tokens = to_tokens(self.conv_final_pool(maps[1]))
         if self.pos_embed is not None:
             tokens = tokens + resize_position_embedding(self.pos_embed, grid)
         for index, layer in enumerate(self.layers):
@@ -158,3 +156,13 @@ class RwkvSam(Backbone):
         if self.final_layer is not None:
             maps.append(self.final_layer(maps[-1]))
         return Features(tuple(maps), maps[-1].mean(dim=(2, 3)))
+
+    def _first_stage(self, images: Tensor) -> Tensor:
+        """The map at stride 4, without any early RWKV blocks; the stem's, at stride 2, would take the most memory."""
+        return in_row_strips(
+            lambda part: self.conv_stages[0](self.stem(part)),
+            images,
+            stride=4,
+            spoiled=(3, 2),
+            row_bytes=2 * self.feature_info[0].channels * (images.shape[3] // 2) * images.element_size(),
+        )

@@ -24,6 +24,7 @@ class BackboneSpec:
             `with_head` (1,000-class linear head), `with_head_1024` (and a position embedding for 1024 pixels),
             `with_neck` (SAM's neck, no head).
         source: Paper or repository of the architecture.
+        licence: Licence of the original code; empty for that of its family (`checkpoints.LICENCES`).
         operators: LinBench operators the model calls.
         strides: Strides of the feature maps, fine to coarse.
         image_multiple: Height and width must be multiples of this.
@@ -51,3 +52,4 @@ class BackboneSpec:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     note: str = ""
+    licence: str = ""

@@ -1,4 +1,4 @@
-"""A linear classifier on any backbone."""
+"""A classifier on any backbone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from ..backbones import create_backbone
 from ..backbones.base import Backbone
+from ..backbones.layers import init_linear_
 from ..backbones.official import CLASSIFIER_HEADS, backbone_state, load_official
+from ..backbones.weight_files import resolve_weights
 from ..backbones.weights import read_checkpoint
 
 
 class Classifier(nn.Module):
-    """Backbone, then one linear layer on its pooled feature.
+    """Backbone, then one linear layer on its pooled feature (two with a Tanh between where the original has them).
 
     Args:
         backbone: Any backbone.
@@ -23,9 +25,13 @@ class Classifier(nn.Module):
     def __init__(self, backbone: Backbone, *, num_classes: int = 1000) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(backbone.pooled_channels, num_classes)
-        nn.init.trunc_normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
+        width, hidden = backbone.pooled_channels, backbone.head_hidden
+        self.head = (
+            nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, num_classes))
+            if hidden
+            else nn.Linear(width, num_classes)
+        )
+        self.head.apply(init_linear_)
 
     def forward(self, images: Tensor) -> Tensor:
         """`images: [B, 3, H, W]`, normalised -> logits `[B, num_classes]`."""
@@ -33,11 +39,15 @@ class Classifier(nn.Module):
 
     def convert_official(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Bring official layouts (`backbone.` prefixed or bare; `head`, `head.fc`, `fc`, `classifier`) to our names."""
+        own = {f"head.{key}" for key in self.head.state_dict()}
         head: dict[str, Tensor] = {}
         body: dict[str, Tensor] = {}
         for key, value in state.items():
             name = next((new + key[len(old) :] for old, new in CLASSIFIER_HEADS.items() if key.startswith(old)), key)
-            (head if name in {"head.weight", "head.bias"} else body)[name] = value
+            if name in own:
+                head[name] = value
+            else:
+                body[key] = value
         return {**{f"backbone.{key}": value for key, value in backbone_state(self.backbone, body).items()}, **head}
 
 
@@ -49,14 +59,15 @@ def create_classifier(
     Args:
         name: Backbone name, as `create_backbone` takes it.
         num_classes: Outputs.
-        weights: Path of a checkpoint of the whole classifier, or None for random initialisation.
+        weights: None for random initialisation, the path of a checkpoint of the whole classifier, `official` for its
+            default official checkpoint (downloaded where it is not here), or `official:<tag>`.
         overrides: Passed on to `create_backbone`.
 
     Raises:
-        UsageError: Unknown name or option.
-        WeightsError: The checkpoint does not fit.
+        UsageError: Unknown name or option, or official weights that are not known.
+        WeightsError: The checkpoint does not fit, or cannot be downloaded.
     """
     classifier = Classifier(create_backbone(name, **overrides), num_classes=num_classes)
     if weights is not None:
-        load_official(classifier, read_checkpoint(weights))
+        load_official(classifier, read_checkpoint(resolve_weights(name, weights)))
     return classifier

@@ -4,9 +4,12 @@ import linbench
 import pytest
 import torch
 from linbench.backbones import backbone_options
+from linbench.backbones.counting import count_operations
 from linbench.backbones.registry import collect_specs
 from linbench.backbones.spec import BackboneSpec
 from linbench.errors import UsageError
+from linbench.heads.sam.neck import Neck
+from torch import nn
 
 NAMES = linbench.list_backbones()
 
@@ -19,16 +22,30 @@ def count(module):
 def test_parameter_count_of_the_spec(hollow, name):
     spec = linbench.backbone_spec(name)
     assert spec.params, "a spec states at least one parameter count"
-    counted = {"backbone": lambda: hollow(name), "with_head": lambda: linbench.create_classifier(name)}
+    counted = {
+        "backbone": lambda: hollow(name),
+        "with_head": lambda: linbench.create_classifier(name),
+        "with_head_1024": lambda: linbench.create_classifier(name, position_grid=64),
+        "with_neck": lambda: nn.ModuleList([hollow(name), Neck(channels=hollow(name).feature_info[-1].channels)]),
+    }
     for convention, expected in spec.params.items():
         with torch.device("meta"):
             assert count(counted[convention]()) == expected, convention
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("side", [224, 1024])
+def test_operations_of_the_spec(name, side):
+    spec = linbench.backbone_spec(name)
+    counted = count_operations(name, side)
+    assert (spec.macs[side], spec.operator_flops.get(side, 0)) == counted
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_spec_says_what_the_module_is(hollow, name):
     spec, module = linbench.backbone_spec(name), hollow(name)
     assert (spec.name, spec.image_multiple) == (name, module.image_multiple)
+    assert spec.strides == tuple(info.stride for info in module.feature_info)
     assert spec.source
     assert set(spec.kwargs) <= backbone_options(name)
 

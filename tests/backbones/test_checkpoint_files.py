@@ -1,5 +1,6 @@
 """Checkpoint files: formats that are read, and files that are refused without running what is in them."""
 
+import argparse
 import pickle
 import zipfile
 
@@ -121,6 +122,52 @@ def test_a_web_page_saved_as_weights(tmp_path, suffix):
     assert "download it again" in refusal(path)
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"\n  <html><head>", "is a web page"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "Git LFS pointer"),
+        (b"{}", "download it again"),
+    ],
+    ids=["empty", "html", "xml", "git-lfs", "json"],
+)
+def test_files_that_are_no_checkpoint_say_what_they_are(tmp_path, suffix, content, said):
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    assert said in refusal(path)
+    assert "download it again" in refusal(path)
+
+
+def test_safetensors_under_another_suffix(tmp_path):
+    path = tmp_path / "weights.bin"
+    save_file(TENSORS, path)
+    assert_read(path)
+
+
+def test_a_zip_archive_around_one_checkpoint(tmp_path):
+    inner, path = tmp_path / "inner.pt", tmp_path / "inner.pt.zip"
+    torch.save({"model": TENSORS}, inner)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(inner, "weights/inner.pt")
+        archive.writestr("__MACOSX/weights/._inner.pt", b"junk")
+    assert_read(path)
+    path.write_bytes(path.read_bytes()[:-30])
+    assert "download it again" in refusal(path)
+
+
+def test_a_bomb_in_a_zip_archive_is_refused_and_not_run(tmp_path):
+    target, inner, path = tmp_path / "exploded", tmp_path / "inner.pt", tmp_path / "inner.pt.zip"
+    torch.save(Bomb(target), inner)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(inner, "inner.pt")
+        archive.writestr("readme.txt", "hello")
+    assert "would run code" in refusal(path)
+    assert not target.exists()
+
+
 def test_damaged_bytes_never_end_in_another_error(tmp_path):
     whole, path = tmp_path / "whole.pth", tmp_path / "weights.pth"
     torch.save({f"layer.{i}.weight": torch.zeros(2) for i in range(3)}, whole, _use_new_zipfile_serialization=False)
@@ -145,9 +192,15 @@ def test_a_file_without_named_tensors(tmp_path, content):
 def test_checkpoint_of_another_model(tmp_path):
     path = tmp_path / "vit.safetensors"
     save_file(linbench.create_backbone("vit-t").state_dict(), path)
-    with pytest.raises(WeightsError, match="not of this RwkvSam") as caught:
+    with pytest.raises(WeightsError, match="not of this RwkvSam but of the backbone 'vit-t'") as caught:
         linbench.create_backbone("rwkvsam-t", weights=str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_options_of_a_training_script_beside_the_weights_do_no_harm(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"model": TENSORS, "args": argparse.Namespace(lr=1e-3, out=None), "epoch": 299}, path)
+    assert read_checkpoint(path).keys() == TENSORS.keys()
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

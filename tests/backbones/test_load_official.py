@@ -27,14 +27,20 @@ def assert_loaded(module, state):
 
 @pytest.mark.parametrize(
     "prefix",
-    ["", "module.", "model.", "backbone.", "backbone_student.", "module.backbone.", "_orig_mod.module.model.backbone."],
+    [
+        *("", "module.", "module.module.", "model.", "backbone.", "backbone_student.", "image_encoder.", "encoder."),
+        *("module.backbone.", "model.image_encoder.module.", "_orig_mod.module.model.backbone."),
+    ],
 )
 def test_wrappers_are_taken_off(tiny, state, prefix):
     linbench.load_official(tiny, {prefix + key: value for key, value in state.items()})
     assert_loaded(tiny, state)
 
 
-@pytest.mark.parametrize("head", ["head.", "head.fc.", "fc.", "classifier."])
+HEADS = ["head.", "head.fc.", "head.layers.head.", "fc.", "classifier.", "classifier.head."]
+
+
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("prefix", ["", "backbone."])
 def test_a_backbone_leaves_the_classifier_head_out(tiny, state, head, prefix):
     checkpoint = {prefix + key: value for key, value in state.items()}
@@ -50,7 +56,7 @@ def test_a_backbone_takes_its_part_of_a_distillation_checkpoint(tiny, state):
     assert_loaded(tiny, state)
 
 
-@pytest.mark.parametrize("head", ["head.", "head.fc.", "fc.", "classifier."])
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("prefix", ["", "backbone."])
 def test_a_classifier_takes_the_head_too(state, head, prefix):
     classifier = linbench.create_classifier("rwkvsam-t", num_classes=5)
@@ -82,12 +88,85 @@ def test_missing_unexpected_and_misshaped_tensors_are_named(tiny, state):
     assert "\n" not in text
 
 
-def test_refused_weights_change_nothing(tiny, state):
-    before = {key: value.clone() for key, value in tiny.state_dict().items()}
-    del state["stem.conv1.bias"]
-    with pytest.raises(WeightsError):
+def lose(state):
+    del state[list(state)[-1]]
+
+
+def add(state):
+    state["zzz.weight"] = torch.zeros(3)
+
+
+def reshape(state):
+    key = list(state)[-1]
+    state[key] = torch.zeros(*state[key].shape, 2)
+
+
+def poison(state):
+    state[list(state)[-1]].view(-1)[-1] = torch.nan
+
+
+def overflow(state):
+    state[list(state)[-1]].view(-1)[0] = -torch.inf
+
+
+def count(state):
+    key = list(state)[-1]
+    state[key] = state[key].to(torch.int64)
+
+
+@pytest.mark.parametrize("spoil", [lose, add, reshape, poison, overflow, count])
+@pytest.mark.parametrize("as_classifier", [False, True])
+def test_refused_weights_change_nothing(tiny, state, spoil, as_classifier):
+    module = linbench.create_classifier("rwkvsam-t", num_classes=5) if as_classifier else tiny
+    if as_classifier:
+        state |= {"head.weight": torch.randn(5, 192), "head.bias": torch.randn(5)}
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    spoil(state)
+    with pytest.raises(WeightsError) as caught:
+        linbench.load_official(module, state)
+    assert "\n" not in str(caught.value)
+    assert_loaded(module, before)
+
+
+def test_values_that_are_not_finite_are_counted_and_the_first_tensor_named(tiny, state):
+    state["stem.conv1.weight"][0, 0, 0, :2] = torch.nan
+    state["stem.conv2.bias"][3] = torch.inf
+    size = state["stem.conv1.weight"].numel()
+    with pytest.raises(WeightsError, match=rf"2 of {size} in stem\.conv1\.weight, and more in 1 other") as caught:
         linbench.load_official(tiny, state)
-    assert_loaded(tiny, before)
+    assert "nothing was loaded" in str(caught.value)
+
+
+def test_counters_and_derived_buffers_may_be_there_or_not():
+    module = linbench.create_backbone("timm:resnet18")
+    state = {
+        key: torch.randn_like(value) if value.is_floating_point() else value
+        for key, value in module.state_dict().items()
+    }
+    extra = {"n_averaged": torch.tensor(7), "total_ops": torch.zeros(1), "model.total_params": torch.zeros(1)}
+    counters = [key for key in state if key.endswith("num_batches_tracked")]
+    assert counters
+    for lost in ([], counters):
+        linbench.load_official(module, {**{k: v for k, v in state.items() if k not in lost}, **extra})
+        assert_loaded(module, state)
+
+
+def test_the_backbone_that_the_weights_do_fit_is_named(hollow):
+    for name, prefix in (("vit-s", ""), ("vrwkv-t", "module.backbone."), ("rwkvsam-t", "module.")):
+        state = {prefix + key: torch.zeros(1).expand(value.shape) for key, value in hollow(name).state_dict().items()}
+        with pytest.raises(WeightsError, match=f"not of this Vit but of the backbone '{name}'") as caught:
+            linbench.load_official(linbench.create_backbone("vit-t"), state)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_converter_that_meets_strange_tensors_is_one_clear_line(monkeypatch, tiny):
+    def convert(state):
+        return {"stem.conv1.weight": state["somewhere.else"].reshape(7, 7)}
+
+    monkeypatch.setattr(type(tiny), "convert_official", staticmethod(convert), raising=False)
+    for state in ({"a": torch.zeros(3)}, {"somewhere.else": torch.zeros(3)}):
+        with pytest.raises(WeightsError, match="not of this RwkvSam: their names or shapes cannot be converted"):
+            linbench.load_official(tiny, state)
 
 
 def test_not_strict_takes_what_fits_but_never_another_shape(tiny, state):

@@ -27,6 +27,44 @@ def test_logits_are_timms(image):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_patch16_224"])
+@pytest.mark.parametrize("nesting", [None, "model"])
+def test_checkpoint_files_of_timm_and_deit(tmp_path, image, name, nesting):
+    reference = shaken(timm.create_model(name, pretrained=False))
+    path, state = tmp_path / "weights.pth", reference.state_dict()
+    torch.save({nesting: state} if nesting else state, path)
+    ours = linbench.create_classifier("vit-t", weights=str(path)).eval()
+    images = image(224, 224)
+    torch.testing.assert_close(ours(images), reference(images), rtol=1e-4, atol=1e-4)
+    backbone = linbench.create_backbone("vit-t", weights=str(path)).eval()
+    assert torch.equal(backbone(images).pooled, ours.backbone(images).pooled)
+
+
+@pytest.mark.parametrize("create", [linbench.create_backbone, linbench.create_classifier])
+def test_distilled_deit_is_refused(create):
+    with torch.device("meta"):
+        state = timm.create_model("deit_tiny_distilled_patch16_224", pretrained=False).state_dict()
+        model = create("vit-t")
+    with pytest.raises(WeightsError, match=r"distilled DeiT.*dist_token.*take those") as caught:
+        linbench.load_official(model, {f"module.{key}": value for key, value in state.items()})
+    assert "\n" not in str(caught.value)
+
+
+@torch.inference_mode()
+def test_a_wide_image_is_what_timm_makes_of_a_resized_embedding(image):
+    original = shaken(timm.create_model("deit_tiny_patch16_224", pretrained=False))
+    ours = linbench.create_backbone("vit-t").eval()
+    linbench.load_official(ours, original.state_dict())
+    cls, grid = original.pos_embed[:, :1], original.pos_embed[:, 1:].mT.unflatten(2, (14, 14))
+    wide = torch.nn.functional.interpolate(grid, size=(10, 18), mode="bicubic", align_corners=False)
+    reference = timm.create_model("deit_tiny_patch16_224", pretrained=False, img_size=(160, 288)).eval()
+    reference.load_state_dict({**original.state_dict(), "pos_embed": torch.cat([cls, wide.flatten(2).mT], dim=1)})
+    images = image(160, 288)
+    expected = reference.forward_intermediates(images, intermediates_only=True, norm=True)[-1]
+    torch.testing.assert_close(ours(images).maps[0], expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
 def test_backbone_takes_a_classifiers_checkpoint_without_its_head():
     state = timm.create_model("deit_tiny_patch16_224", pretrained=False).state_dict()
     model = linbench.create_backbone("vit-t")
@@ -81,3 +119,12 @@ def test_a_grid_must_be_square():
     assert square_grid(196) == (14, 14)
     with pytest.raises(UsageError, match="15"):
         square_grid(15)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_compiles_whole(image, attention):
+    model = linbench.create_backbone("vit-t", depth=2, attention=attention).eval()
+    images = image(48, 80)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(images).maps[0], model(images).maps[0])
