@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Activation = Callable[[Tensor], Tensor]
+
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them, as SAM's hypernetworks and quality head use."""
+    """Linear layers with an activation between them, as SAM's hypernetworks and quality head use."""
 
-    def __init__(self, *, in_dim: int, hidden_dim: int, out_dim: int, depth: int) -> None:
+    def __init__(
+        self, *, in_dim: int, hidden_dim: int, out_dim: int, depth: int, activation: Activation = F.relu
+    ) -> None:
         super().__init__()
+        self.activation = activation
         widths = [in_dim, *[hidden_dim] * (depth - 1), out_dim]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
@@ -20,7 +26,7 @@ class MLP(nn.Module):
         """`[..., in_dim] -> [..., out_dim]`."""
         *hidden, last = self.layers
         for layer in hidden:
-            x = F.relu(layer(x))
+            x = self.activation(layer(x))
         out: Tensor = last(x)
         return out
 

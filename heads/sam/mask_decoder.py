@@ -1,13 +1,16 @@
-"""SAM's mask decoder (segment-anything); RWKV-SAM's changes, one mask token and a refine module, are options."""
+"""SAM's mask decoder (segment-anything); RWKV-SAM's and EfficientSAM's changes are options."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...backbones.layers import LayerNorm2d
 from ...errors import UsageError
-from .layers import MLP, channel_product
+from .layers import MLP, Activation, channel_product
 from .official import OfficialNames
 from .transformer import TwoWayTransformer, per_prompt
 
@@ -24,6 +27,8 @@ class MaskDecoder(OfficialNames):
         single_mask: Keep mask token 0 and its hypernetwork only, as RWKV-SAM does. The weights of the four tokens and
             the four outputs of the quality head stay, as in official checkpoints.
         dim: Token width.
+        activation: Of the hypernetworks and the quality head; EfficientSAM's is GELU.
+        norm: Builds the norm between the upscaling convolutions from its channels; EfficientSAM's spans the whole map.
     """
 
     official_prefix = "mask_decoder."
@@ -35,6 +40,8 @@ class MaskDecoder(OfficialNames):
         refine: nn.Module | None = None,
         single_mask: bool = False,
         dim: int = 256,
+        activation: Activation = F.relu,
+        norm: Callable[[int], nn.Module] = LayerNorm2d,
     ) -> None:
         super().__init__()
         self.single_mask = single_mask
@@ -43,15 +50,16 @@ class MaskDecoder(OfficialNames):
         self.mask_tokens = nn.Embedding(MASK_TOKENS, dim)
         self.output_upscaling = nn.Sequential(
             nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
-            LayerNorm2d(dim // 4),
+            norm(dim // 4),
             nn.GELU(),
             nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
             nn.GELU(),
         )
         self.output_hypernetworks_mlps = nn.ModuleList(
-            MLP(in_dim=dim, hidden_dim=dim, out_dim=dim // 8, depth=3) for _ in range(1 if single_mask else MASK_TOKENS)
+            MLP(in_dim=dim, hidden_dim=dim, out_dim=dim // 8, depth=3, activation=activation)
+            for _ in range(1 if single_mask else MASK_TOKENS)
         )
-        self.iou_prediction_head = MLP(in_dim=dim, hidden_dim=dim, out_dim=MASK_TOKENS, depth=3)
+        self.iou_prediction_head = MLP(in_dim=dim, hidden_dim=dim, out_dim=MASK_TOKENS, depth=3, activation=activation)
         self.refine = refine
 
     def forward(
@@ -73,7 +81,7 @@ class MaskDecoder(OfficialNames):
             sparse: `[N, S, C]`, from the prompt encoder.
             dense: `[N, C, h, w]`, or `[1, C, 1, 1]` where it is the same for all prompts.
             image_index: `[N]`, the image of each prompt.
-            maps: Stride-4 and stride-8 maps of the backbone, for the refine module.
+            maps: Maps of the backbone that the decoder reads: those of strides 4 and 8 with a refine module.
             multimask: Return the three masks of tokens 1..3 instead of that of token 0.
 
         Returns:
@@ -86,8 +94,7 @@ class MaskDecoder(OfficialNames):
             raise UsageError(
                 "this decoder keeps one mask token: call with multimask=False or build with single_mask=False"
             )
-        kept = self.mask_tokens.weight[: len(self.output_hypernetworks_mlps)]
-        own = torch.cat([self.iou_token.weight, kept]).expand(len(sparse), -1, -1)
+        own = self.own_tokens().expand(len(sparse), -1, -1)
         tokens = torch.cat([own, sparse.to(own.dtype)], dim=1)
 
         same_for_all = dense.shape[-2:] == (1, 1)
@@ -101,6 +108,39 @@ class MaskDecoder(OfficialNames):
         )
 
         mask_feature = self.output_upscaling(image.transpose(1, 2).unflatten(-1, grid))
+        return self.read_masks(
+            tokens,
+            mask_feature,
+            image_embedding=image_embedding,
+            image_index=image_index,
+            maps=maps,
+            multimask=multimask,
+        )
+
+    def own_tokens(self) -> Tensor:
+        """The tokens before those of the prompts, `[T, C]`: that of the quality, then those of the masks."""
+        return torch.cat([self.iou_token.weight, self.mask_tokens.weight[: len(self.output_hypernetworks_mlps)]])
+
+    def read_masks(
+        self,
+        tokens: Tensor,
+        mask_feature: Tensor,
+        *,
+        image_embedding: Tensor,
+        image_index: Tensor,
+        maps: tuple[Tensor, ...],
+        multimask: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks and quality from what the transformer returned; the rest is as for `forward`.
+
+        Args:
+            tokens: `[N, T + S, C]`, first those of `own_tokens`.
+            mask_feature: `[N, C / 8, 4h, 4w]`.
+            image_embedding: `[B, C, h, w]`, for decoders that look at it again.
+            image_index: `[N]`.
+            maps: Maps of the backbone.
+            multimask: Whether three masks are wanted.
+        """
         wanted = range(1, MASK_TOKENS) if multimask else range(1)
         mask_weights = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in wanted], dim=1)
         if self.refine is None:

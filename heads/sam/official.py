@@ -1,8 +1,9 @@
 """Official key names to those of LinBench's SAM modules.
 
-Known layouts: segment-anything (`image_encoder.`, `prompt_encoder.`, `mask_decoder.`), RWKV-SAM's whole model
-(`backbone.`, `neck.`, `pe.`, `mask_decoder.mask_decoder.`), its decoder alone, its distillation student
-(`backbone_student.`, `neck_student.`) and LinBench's own. SAM's names are LinBench's, so little is to do.
+Known layouts: segment-anything, HQ-SAM, MobileSAM (`image_encoder.`, `prompt_encoder.`, `mask_decoder.`), EfficientSAM,
+transformers' SamModel and SamHQModel, RWKV-SAM's whole model (`backbone.`, `neck.`, `pe.`,
+`mask_decoder.mask_decoder.`), its decoder alone, its distillation student (`backbone_student.`, `neck_student.`) and
+LinBench's own. SAM's names are LinBench's, so little is to do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
+
+from .transformers_names import from_transformers
 
 _TO_SYSTEM = tuple(
     (re.compile(pattern), replacement)
@@ -23,6 +26,13 @@ _TO_SYSTEM = tuple(
         (r"^pe\.", "prompt_encoder."),
         (r"^mask_decoder\.mask_decoder\.", "mask_decoder."),
         (r"^(?:mask_decoder\.)?((?:hr|mr|mix)_feat_proj\.)", r"mask_decoder.refine.\1"),
+        # EfficientSAM's decoder.
+        (r"(^|\.)final_output_upscaling_layers\.0\.([01])\.", r"\1output_upscaling.\2."),
+        (r"(^|\.)final_output_upscaling_layers\.1\.0\.", r"\1output_upscaling.3."),
+        (r"((?:output_hypernetworks_mlps\.\d|iou_prediction_head)\.layers\.\d)\.0\.", r"\1."),
+        (r"(output_hypernetworks_mlps\.\d|iou_prediction_head)\.fc\.", r"\1.layers.2."),
+        (r"(transformer\.layers\.\d\.mlp)\.layers\.0\.0\.", r"\1.lin1."),
+        (r"(transformer\.layers\.\d\.mlp)\.fc\.", r"\1.lin2."),
     )
 )
 _MULTIMASK_HYPERNETWORK = re.compile(r"(^|\.)output_hypernetworks_mlps\.[1-9]")
@@ -50,13 +60,13 @@ def to_linbench_keys(module: OfficialNames, state_dict: Mapping[str, Tensor]) ->
     stay as they are, so that loading can name them.
 
     Args:
-        module: A `System`, `PromptEncoder`, `MaskDecoder` or `Neck`.
+        module: A `System`, or a prompt encoder, mask decoder or neck.
         state_dict: Tensors by official name, wrapper prefixes such as `module.` taken off.
 
     Returns:
         Tensors by the module's own names.
     """
-    state = {_system_key(key): value for key, value in state_dict.items()}
+    state = {_system_key(key): value for key, value in from_transformers(state_dict).items()}
     prefix = module.official_prefix
     if prefix:
         part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

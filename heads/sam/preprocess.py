@@ -15,6 +15,7 @@ from ...backbones.spec import IMAGENET_MEAN, IMAGENET_STD
 from ...errors import UsageError
 
 Resampling = Literal["pil", "cv2"]
+Geometry = Literal["pad", "stretch"]
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,13 @@ class Framing:
         original: Size of the image as it was read.
         resized: Its size in the frame.
         frame: Size of the frame.
+        geometry: `stretch` where both axes were scaled to the frame on their own, as EfficientSAM does.
     """
 
     original: tuple[int, int]
     resized: tuple[int, int]
     frame: tuple[int, int]
+    geometry: Geometry = "pad"
 
     def to_frame(self, points: Tensor) -> Tensor:
         """Scale `[..., 2]` points as (x, y) from the original image into the frame; the axes' ratios may differ."""
@@ -43,12 +46,16 @@ class Framing:
     def to_original(self, logits: Tensor) -> Tensor:
         """Bring mask logits back: bilinear to the frame, crop the padding, bilinear to the original size.
 
+        Stretched ones go to the original size at once, bicubic.
+
         Args:
             logits: `[N, M, h, w]` that cover the frame at any resolution.
 
         Returns:
             Logits `[N, M, H, W]` at the original size; a mask is where they exceed 0.
         """
+        if self.geometry == "stretch":
+            return F.interpolate(logits.float(), size=self.original, mode="bicubic", align_corners=False)
         logits = F.interpolate(logits.float(), size=self.frame, mode="bilinear", align_corners=False)
         logits = logits[..., : self.resized[0], : self.resized[1]]
         return F.interpolate(logits, size=self.original, mode="bilinear", align_corners=False)
@@ -117,10 +124,67 @@ def frame_image(
     Raises:
         UsageError: Not an RGB uint8 image.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise UsageError(f"the image is {image.dtype} {list(image.shape)}, expected RGB uint8 [H, W, 3]")
+    _check_image(image)
     original = (image.shape[0], image.shape[1])
     height, width = resized_size(*original, size)
     pixels = normalize(resize(image, height, width, resampling=resampling), mean=mean, std=std)
     padded = F.pad(pixels, (0, size - width, 0, size - height))
     return padded, Framing(original=original, resized=(height, width), frame=(size, size))
+
+
+def stretch_pixels(
+    pixels: Tensor,
+    *,
+    size: int = 1024,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+) -> Tensor:
+    """Stretch `[B, 3, H, W]` RGB in 0..1 to `[B, 3, size, size]`, bilinear without a filter, and normalise."""
+    if pixels.shape[-2:] != (size, size):
+        pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
+    shift, scale = (pixels.new_tensor(values).view(3, 1, 1) for values in (mean, std))
+    return (pixels - shift) / scale
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a system wants its images, and so how its logits go back.
+
+    Attributes:
+        geometry: `pad`: longest side to the frame, the rest is padding (SAM); `stretch`: both sides to the frame
+            (EfficientSAM).
+        resampling: As for `resize`; stretching has its own.
+        mean: Per-channel mean in 0..1 units.
+        std: Per-channel standard deviation, likewise.
+    """
+
+    geometry: Geometry = "pad"
+    resampling: Resampling = "pil"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def frame(self, image: npt.NDArray[np.uint8], *, size: int = 1024) -> tuple[Tensor, Framing]:
+        """Bring an image into the frame.
+
+        Args:
+            image: `[H, W, 3]` RGB uint8.
+            size: Side of the frame in pixels.
+
+        Returns:
+            `[3, size, size]`, normalised, and where the image lies in it; its `to_original` is the way back.
+
+        Raises:
+            UsageError: Not an RGB uint8 image.
+        """
+        if self.geometry == "pad":
+            return frame_image(image, size=size, mean=self.mean, std=self.std, resampling=self.resampling)
+        _check_image(image)
+        pixels = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)
+        original = (image.shape[0], image.shape[1])
+        framing = Framing(original=original, resized=(size, size), frame=(size, size), geometry="stretch")
+        return stretch_pixels(pixels[None], size=size, mean=self.mean, std=self.std)[0], framing
+
+
+def _check_image(image: npt.NDArray[np.uint8]) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise UsageError(f"the image is {image.dtype} {list(image.shape)}, expected RGB uint8 [H, W, 3]")

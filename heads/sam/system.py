@@ -10,9 +10,12 @@ from torch import Tensor
 
 from ...backbones.base import Backbone
 from ...errors import UsageError
+from .choice import MaskChoice, choose_masks, needs_multimask
+from .efficient_prompts import EfficientPromptEncoder
 from .mask_decoder import MaskDecoder
 from .neck import Neck, TwoScaleNeck
 from .official import OfficialNames
+from .preprocess import Preprocessing
 from .prompt_encoder import PromptEncoder
 
 STRIDE = 16
@@ -23,7 +26,8 @@ class Embedding(NamedTuple):
 
     Attributes:
         image: `[B, 256, H/16, W/16]`.
-        maps: The backbone's finer maps that the refine module reads (strides 4 and 8), or none.
+        maps: The maps of the backbone that the decoder reads: those of strides 4 and 8 for the refine module, the early
+            one for HQ-SAM's decoder, or none.
     """
 
     image: Tensor
@@ -41,11 +45,14 @@ class System(OfficialNames):
 
     Args:
         backbone: Any backbone.
-        neck: Called with the maps of `neck_strides`, returns the image embedding.
-        prompt_encoder: SAM's.
-        mask_decoder: SAM's, perhaps with a refine module in it.
-        neck_strides: Strides of the maps that the neck reads, in order.
-        refine_strides: Strides of the maps that the refine module reads, in order; none without one.
+        neck: Called with the maps `neck_maps`, returns the image embedding.
+        prompt_encoder: SAM's or EfficientSAM's.
+        mask_decoder: SAM's, perhaps with a refine module in it, or one made from it.
+        neck_maps: Which of the backbone's maps the neck reads, by index, in order.
+        decoder_maps: Which of them the decoder reads, likewise.
+
+    Attributes:
+        preprocessing: How images are to be brought into the frame and logits back; SAM's way unless set.
     """
 
     def __init__(
@@ -53,20 +60,19 @@ class System(OfficialNames):
         *,
         backbone: Backbone,
         neck: Neck | TwoScaleNeck,
-        prompt_encoder: PromptEncoder,
+        prompt_encoder: PromptEncoder | EfficientPromptEncoder,
         mask_decoder: MaskDecoder,
-        neck_strides: tuple[int, ...] = (STRIDE,),
-        refine_strides: tuple[int, ...] = (),
+        neck_maps: tuple[int, ...] = (-1,),
+        decoder_maps: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.neck = neck
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
-        # Of several maps with one stride the last counts: RWKV-SAM's optional middle map comes before the final one.
-        by_stride = {info.stride: i for i, info in enumerate(backbone.feature_info)}
-        self._neck_maps = tuple(by_stride[stride] for stride in neck_strides)
-        self._refine_maps = tuple(by_stride[stride] for stride in refine_strides)
+        self.preprocessing = Preprocessing()
+        self._neck_maps = neck_maps
+        self._decoder_maps = decoder_maps
 
     def encode(self, images: Tensor) -> Embedding:
         """Run backbone and neck.
@@ -83,7 +89,7 @@ class System(OfficialNames):
             )
         maps = self.backbone(images).maps
         image = self.neck(*(maps[i] for i in self._neck_maps))
-        return Embedding(image, tuple(maps[i] for i in self._refine_maps))
+        return Embedding(image, tuple(maps[i] for i in self._decoder_maps))
 
     def decode(
         self,
@@ -102,13 +108,14 @@ class System(OfficialNames):
             embedding: From `encode`.
             boxes: `[N, 4]` as (x0, y0, x1, y1), in pixels of the encoded images.
             points: `[N, P, 2]` as (x, y), likewise.
-            labels: `[N, P]`: 1 foreground, 0 background, -1 no point.
+            labels: `[N, P]`: 1 foreground, 0 background, -1 no point; for EfficientSAM also 2 and 3, corners of a box.
             masks: `[N, 1, H/4, W/4]` logits of an earlier prediction.
             image_index: `[N]`, the image of each prompt; may be left out for a batch of one image.
             multimask: Return three masks for each prompt instead of one.
 
         Returns:
-            Mask logits `[N, M, H/4, W/4]` and predicted quality `[N, M]`; M is 3 with `multimask`, else 1.
+            Mask logits `[N, M, H/4, W/4]` and predicted quality `[N, M]`; M is 3 with `multimask`, else 1 (and 1 where
+            only the HQ token's mask is wanted).
 
         Raises:
             UsageError: No prompt, shapes or labels that do not fit, or an image that is not in the batch.
@@ -128,6 +135,47 @@ class System(OfficialNames):
             multimask=multimask,
         )
         return logits, quality
+
+    def predict(
+        self,
+        embedding: Embedding,
+        *,
+        choice: MaskChoice = "single",
+        truth: Tensor | None = None,
+        boxes: Tensor | None = None,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        masks: Tensor | None = None,
+        image_index: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Predict one mask for each of N prompts.
+
+        Args:
+            embedding: From `encode`.
+            choice: Which of SAM's masks, see `choose_masks`.
+            truth: `[N, H, W]` true masks of the frame, for `choice="oracle"`.
+            boxes: As for `decode`, and so are the rest.
+            points: Points.
+            labels: Their labels.
+            masks: Earlier logits.
+            image_index: Image of each prompt.
+
+        Returns:
+            Mask logits `[N, 1, H/4, W/4]` and predicted quality `[N, 1]`.
+
+        Raises:
+            UsageError: As for `decode` and `choose_masks`.
+        """
+        logits, quality = self.decode(
+            embedding,
+            boxes=boxes,
+            points=points,
+            labels=labels,
+            masks=masks,
+            image_index=image_index,
+            multimask=needs_multimask(choice),
+        )
+        return choose_masks(logits, quality, choice=choice, truth=truth)
 
     def convert_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename official keys to this system's; the backbone renames its own part."""

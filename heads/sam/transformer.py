@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layers import Activation
+
 
 def per_prompt(x: Tensor, image_index: Tensor | None) -> Tensor:
     """Repeat per-image rows for the prompts of each image.
@@ -105,15 +107,16 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with ReLU between them."""
+    """Two linear layers with an activation between them."""
 
-    def __init__(self, *, dim: int, hidden_dim: int) -> None:
+    def __init__(self, *, dim: int, hidden_dim: int, activation: Activation) -> None:
         super().__init__()
+        self.activation = activation
         self.lin1 = nn.Linear(dim, hidden_dim)
         self.lin2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.lin2(F.relu(self.lin1(x)))
+        out: Tensor = self.lin2(self.activation(self.lin1(x)))
         return out
 
 
@@ -125,16 +128,17 @@ class TwoWayBlock(nn.Module):
         heads: Number of heads.
         mlp_dim: Hidden width of the MLP.
         first: In the first block self-attention sees no position encoding and replaces the tokens (no residual).
+        activation: Of the MLP.
     """
 
-    def __init__(self, *, dim: int, heads: int, mlp_dim: int, first: bool) -> None:
+    def __init__(self, *, dim: int, heads: int, mlp_dim: int, first: bool, activation: Activation = F.relu) -> None:
         super().__init__()
         self.first = first
         self.self_attn = Attention(dim=dim, heads=heads)
         self.norm1 = nn.LayerNorm(dim)
         self.cross_attn_token_to_image = Attention(dim=dim, heads=heads, downsample=2)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = FeedForward(dim=dim, hidden_dim=mlp_dim)
+        self.mlp = FeedForward(dim=dim, hidden_dim=mlp_dim, activation=activation)
         self.norm3 = nn.LayerNorm(dim)
         self.norm4 = nn.LayerNorm(dim)
         self.cross_attn_image_to_token = Attention(dim=dim, heads=heads, downsample=2)
@@ -143,12 +147,7 @@ class TwoWayBlock(nn.Module):
         self, tokens: Tensor, image: Tensor, *, token_pe: Tensor, image_pe: Tensor, image_index: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Update `tokens: [N, T, C]` and `image: [B or N, L, C]`; both results have a row per prompt."""
-        if self.first:
-            tokens = self.self_attn(tokens, tokens, tokens)
-        else:
-            placed = tokens + token_pe
-            tokens = tokens + self.self_attn(placed, placed, tokens)
-        tokens = self.norm1(tokens)
+        tokens = self.norm1(self.attend_to_tokens(tokens, token_pe))
 
         placed_image = image + image_pe
         attended = self.cross_attn_token_to_image(tokens + token_pe, placed_image, image, key_index=image_index)
@@ -157,6 +156,22 @@ class TwoWayBlock(nn.Module):
 
         update = self.cross_attn_image_to_token(placed_image, tokens + token_pe, tokens, query_index=image_index)
         return tokens, self.norm4(per_prompt(image, image_index) + update)
+
+    def attend_to_tokens(self, tokens: Tensor, token_pe: Tensor) -> Tensor:
+        """Self-attention of `tokens: [N, T, C]` with its residual, before the norm."""
+        if self.first:
+            return self.self_attn(tokens, tokens, tokens)
+        placed = tokens + token_pe
+        return tokens + self.self_attn(placed, placed, tokens)
+
+
+class EfficientTwoWayBlock(TwoWayBlock):
+    """EfficientSAM's: every residual is kept, and what attends holds the position encoding from then on."""
+
+    def attend_to_tokens(self, tokens: Tensor, token_pe: Tensor) -> Tensor:
+        """Self-attention of `tokens: [N, T, C]` with its residual, before the norm."""
+        placed = tokens if self.first else tokens + token_pe
+        return placed + self.self_attn(placed, placed, placed)
 
 
 class TwoWayTransformer(nn.Module):
@@ -167,12 +182,23 @@ class TwoWayTransformer(nn.Module):
         dim: Token width.
         heads: Number of heads.
         mlp_dim: Hidden width of the MLPs.
+        activation: Of the MLPs.
+        block: Class of the blocks.
     """
 
-    def __init__(self, *, depth: int, dim: int, heads: int, mlp_dim: int) -> None:
+    def __init__(
+        self,
+        *,
+        depth: int,
+        dim: int,
+        heads: int,
+        mlp_dim: int,
+        activation: Activation = F.relu,
+        block: type[TwoWayBlock] = TwoWayBlock,
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            TwoWayBlock(dim=dim, heads=heads, mlp_dim=mlp_dim, first=i == 0) for i in range(depth)
+            block(dim=dim, heads=heads, mlp_dim=mlp_dim, first=i == 0, activation=activation) for i in range(depth)
         )
         self.final_attn_token_to_image = Attention(dim=dim, heads=heads, downsample=2)
         self.norm_final_attn = nn.LayerNorm(dim)

@@ -1,9 +1,10 @@
-"""Weights of SAM systems by name: LinBench's own demo weights, or a checkpoint's path."""
+"""Weights of SAM systems by name: LinBench's own demo weights, official ones, or a checkpoint's path."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from ...backbones.weight_files import resolve_weights
 from ...errors import UsageError
 
 DEMO = "demo"
@@ -21,13 +22,15 @@ def weights_path(system: str, weights: str) -> Path:
 
     Args:
         system: Name of the system.
-        weights: `demo` for the weights in this package (their model card lies beside them), or a path.
+        weights: `demo` for the weights in this package (their model card lies beside them), `official` or
+            `official:<tag>` for an official checkpoint (downloaded where it is not here), or a path.
 
     Raises:
-        UsageError: There are no demo weights for this system.
+        UsageError: There are no demo weights, or no official ones, for this system.
+        WeightsError: The official weights cannot be downloaded.
     """
     if weights != DEMO:
-        return Path(weights)
+        return resolve_weights(system, weights)
     path = DEMO_FOLDER / f"{system}.safetensors"
     if not path.is_file():
         known = ", ".join(demo_systems()) or "none"
