@@ -27,6 +27,8 @@ class AugmentOptions:
         min_area: Masks with fewer pixels after the crop are dropped.
         mixed_filters: Shrink half of the images with area averaging, half with plain bilinear sampling (as the
             evaluation protocols do); otherwise always bilinear.
+        pad: Grey level 0..255 around an image that does not fill the frame; None for zeros after normalisation, the
+            mean colour.
     """
 
     flip: float = 0.5
@@ -35,6 +37,7 @@ class AugmentOptions:
     max_instances: int = 20
     min_area: int = 32
     mixed_filters: bool = True
+    pad: int | None = None
 
     def __post_init__(self) -> None:
         low, high = self.scale
@@ -44,13 +47,15 @@ class AugmentOptions:
             raise UsageError(f"flip is {self.flip} and colour {self.colour}; expected a probability and 0 or more")
         if self.max_instances < 1 or self.min_area < 1:
             raise UsageError("max_instances and min_area must be at least 1")
+        if self.pad is not None and not 0 <= self.pad <= 255:
+            raise UsageError(f"pad is {self.pad}; expected a grey level 0..255, or none")
 
 
 class TrainSample(NamedTuple):
     """One sample in the frame.
 
     Attributes:
-        image: Normalised, `[3, S, S]` float32, zero where padded.
+        image: Normalised, `[3, S, S]` float32; zero where padded, or the normalised grey of `AugmentOptions.pad`.
         masks: `[n, S, S]` uint8, 0 or 1.
         boxes: `[n, 4]` float32, x0 y0 x1 y1 of the masks' first and last pixels.
     """
@@ -95,7 +100,7 @@ def transform(
     if not len(numbers):
         return None
     masks = np.stack([_member(small, number) for number in numbers])
-    canvas = np.zeros((3, frame, frame), np.float32)
+    canvas = _canvas(frame, options.pad)
     pixels = normalise(fitted(image, cv2.INTER_AREA if area else cv2.INTER_LINEAR), _colours(rng, options.colour))
     canvas[:, :new_rows, :new_columns] = pixels.transpose(2, 0, 1)
     return TrainSample(canvas, masks, boxes_of(masks))
@@ -109,6 +114,13 @@ def boxes_of(masks: Bytes) -> Floats:
         if width:
             box[:] = x, y, x + width - 1, y + height - 1
     return boxes
+
+
+def _canvas(frame: int, pad: int | None) -> Floats:
+    if pad is None:
+        return np.zeros((3, frame, frame), np.float32)
+    grey = normalise(np.full((1, 1, 3), pad, np.uint8)).reshape(3, 1, 1)
+    return np.tile(grey, (1, frame, frame))
 
 
 def _chosen(rng: np.random.Generator, layers: Bytes, options: AugmentOptions) -> npt.NDArray[np.int64]:

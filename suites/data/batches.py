@@ -9,14 +9,14 @@ from typing import TypedDict
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ...errors import DataError, UsageError
 from .augment import AugmentOptions, Bytes, TrainSample, transform
-from .masks import MaskDataset
+from .masks import MaskDataset, shortened
+from .order import EpochOrder
 from .parallel import in_order
 
 _ATTEMPTS = 20
@@ -50,11 +50,15 @@ class TrainBatches(IterableDataset[TrainBatch]):
         steps: Steps to give, counted from step 0.
         seed: Seed of order and augmentation.
         repeats: How often an epoch shows each set (default once).
-        options: Augmentation.
+        options: Augmentation, of all sets or of each.
         start_step: First step, for a resumed training.
         rank: This process among `world_size`; each process gets other images of the same epoch.
         world_size: Number of processes.
         cache_mib: Memory for decoded images, in each worker; 0 decodes every time.
+        max_bad: Unreadable images that are tolerated, in each worker; others take their places.
+
+    Attributes:
+        bad: What was wrong with the unreadable images met so far, by set and index.
 
     Raises:
         UsageError: An argument that cannot be meant.
@@ -69,11 +73,12 @@ class TrainBatches(IterableDataset[TrainBatch]):
         steps: int,
         seed: int = 0,
         repeats: Sequence[int] | None = None,
-        options: AugmentOptions | None = None,
+        options: AugmentOptions | Sequence[AugmentOptions] | None = None,
         start_step: int = 0,
         rank: int = 0,
         world_size: int = 1,
         cache_mib: int = 2048,
+        max_bad: int = 0,
     ) -> None:
         super().__init__()
         repeats = tuple(repeats) if repeats is not None else (1,) * len(datasets)
@@ -90,13 +95,14 @@ class TrainBatches(IterableDataset[TrainBatch]):
         self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
-        self.options = options or AugmentOptions()
+        self.options = _one_each(options or AugmentOptions(), len(datasets))
         self.start_step = start_step
         self.rank = rank
         self.world_size = world_size
         self._budget = cache_mib * 2**20
         self._cache: dict[tuple[int, int], tuple[Bytes, Bytes]] = {}
-        self._order: tuple[int, npt.NDArray[np.int64]] | None = None
+        self.max_bad = max_bad
+        self.bad: dict[tuple[int, int], str] = {}
         self._items = [
             (which, index)
             for which, (dataset, times) in enumerate(zip(self.datasets, repeats, strict=True))
@@ -105,6 +111,7 @@ class TrainBatches(IterableDataset[TrainBatch]):
         ]
         if not self._items:
             raise UsageError("all training sets have repeat 0")
+        self._order = EpochOrder(seed, len(self._items))
 
     def __len__(self) -> int:
         return self.steps - self.start_step
@@ -133,46 +140,54 @@ class TrainBatches(IterableDataset[TrainBatch]):
     def _sample(self, step: int, slot: int) -> TrainSample:
         position = (step * self.world_size + self.rank) * self.batch_size + slot
         rng = np.random.default_rng([self.seed, 1, position])
-        item = self._items[self._place(position)]
+        item = self._items[self._order[position]]
         for _ in range(_ATTEMPTS):
-            image, layers = self._load(*item)
-            sample = transform(rng, image, layers, self.frame, self.options)
+            loaded = self._readable(item)
+            sample = transform(rng, *loaded, self.frame, self.options[item[0]]) if loaded else None
             if sample is not None:
                 return sample
             # A crop may miss every object, and an image may have none: another crop, of another image.
             item = self._items[int(rng.integers(len(self._items)))]
         names = ", ".join(dataset.name for dataset in self.datasets)
-        raise DataError(
-            f"no mask of {self.options.min_area} pixels in {_ATTEMPTS} crops of {names}; check masks and scale"
-        )
+        least = min(options.min_area for options in self.options)
+        raise DataError(f"no mask of {least} pixels in {_ATTEMPTS} crops of {names}; check masks and scale")
 
-    def _place(self, position: int) -> int:
-        epoch, place = divmod(position, len(self._items))
-        order = self._order
-        if order is None or order[0] != epoch:
-            order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self._items))
-            self._order = order
-        return int(order[1][place])
+    def _readable(self, item: tuple[int, int]) -> tuple[Bytes, Bytes] | None:
+        if item in self.bad:
+            return None
+        try:
+            return self._load(*item)
+        except DataError as error:
+            if self.max_bad == 0:
+                raise
+            self.bad[item] = str(error)
+            if len(self.bad) > self.max_bad:
+                raise DataError(
+                    f"{len(self.bad)} training images could not be used, {self.max_bad} are tolerated: "
+                    f"{shortened(list(self.bad.values()))}"
+                ) from error
+            return None
 
     def _load(self, which: int, index: int) -> tuple[Bytes, Bytes]:
         found = self._cache.get((which, index))
         if found is None:
             dataset = self.datasets[which]
-            found = self._shrunk(dataset.image(index), dataset.layers(index), dataset, index)
+            found = self._shrunk(dataset.image(index), dataset.layers(index), which, index)
             size = found[0].nbytes + found[1].nbytes
             if size <= self._budget:
                 self._budget -= size
                 self._cache[which, index] = found
         return found
 
-    def _shrunk(self, image: Bytes, layers: Bytes, dataset: MaskDataset, index: int) -> tuple[Bytes, Bytes]:
+    def _shrunk(self, image: Bytes, layers: Bytes, which: int, index: int) -> tuple[Bytes, Bytes]:
         """Sources larger than the largest resize will ever ask for are shrunk once, cached or not."""
+        dataset = self.datasets[which]
         if image.shape[:2] != layers.shape[1:]:
             raise DataError(
                 f"{dataset.name}: {dataset.items[index]} has masks of {layers.shape[1:]} for {image.shape[:2]}"
             )
         height, width = image.shape[:2]
-        side = math.ceil(self.frame * max(1.0, self.options.scale[1]))
+        side = math.ceil(self.frame * max(1.0, self.options[which].scale[1]))
         if max(height, width) <= side:
             return image, layers
         scale = side / max(height, width)
@@ -192,3 +207,11 @@ def prefetch(batches: TrainBatches, *, workers: int = 2, ahead: int = 4) -> Iter
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
         yield from in_order(batches.batch, range(batches.start_step, batches.steps), pool, ahead=ahead)
+
+
+def _one_each(options: AugmentOptions | Sequence[AugmentOptions], sets: int) -> tuple[AugmentOptions, ...]:
+    if isinstance(options, AugmentOptions):
+        return (options,) * sets
+    if len(options) != sets:
+        raise UsageError(f"{len(options)} augmentations for {sets} training sets; expected one for all or one for each")
+    return tuple(options)

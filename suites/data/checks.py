@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
-from .datasets import dataset_spec, find_dataset, locate
+from .coco import CocoInstances
+from .coco_boxes import truth_boxes
+from .datasets import WHOLE, dataset_spec, find_dataset, locate
 from .demo.build import read_manifest
 from .masks import FolderMasks, MaskDataset, match_folders, open_folder, unmatched_masks
 
@@ -21,6 +23,7 @@ _DEMO_COUNTS = {
     "hrsod": "hrsod",
     "thinobject": "thinobject",
     "coconut": "panoptic",
+    "coco": "coco",
 }
 
 
@@ -94,10 +97,14 @@ def check_dataset(
         if (manifest := _manifest_above(images)) is not None:
             report.demo = True
             report.expected = manifest["counts"].get(_DEMO_COUNTS.get(name, ""))
-        dataset = find_dataset(name, root) if name == "coconut" else _usable(report, spec.title, images, masks)
+        whole = name in WHOLE or name == "coco"
+        dataset = find_dataset(name, root) if whole else _usable(report, spec.title, images, masks)
     except DataError as error:
         report.problems.append(str(error))
         return report
+    report.problems += dataset.problems()
+    if isinstance(dataset, CocoInstances):
+        report.problems += _box_problems(dataset)
     _check_items(report, dataset, limit, workers, progress)
     report.fingerprint = dataset.fingerprint(full=full)
     if report.expected is not None and len(dataset) != report.expected:
@@ -118,6 +125,14 @@ def check_folder(
     _check_items(report, dataset, None, workers, progress)
     report.fingerprint = dataset.fingerprint()
     return report
+
+
+def _box_problems(dataset: CocoInstances) -> list[str]:
+    try:
+        counts = truth_boxes(dataset).counts
+    except DataError as error:
+        return [str(error)]
+    return [f"{dataset.json}: {counts.outside} boxes lie outside their image or are empty"] if counts.outside else []
 
 
 def _usable(report: DataReport, title: str, images: Path, masks: Path) -> FolderMasks:
@@ -162,6 +177,8 @@ def _check_items(
 
 def _check_item(dataset: MaskDataset, index: int) -> tuple[tuple[int, int], float] | str:
     try:
+        if isinstance(dataset, CocoInstances):
+            dataset.check(index)
         image, masks = dataset.image(index), dataset.masks(index)
     except DataError as error:
         return str(error)
@@ -169,6 +186,7 @@ def _check_item(dataset: MaskDataset, index: int) -> tuple[tuple[int, int], floa
         return (
             f"{dataset.files(index)[-1]}: masks of {masks.shape[1:]} for an image of {image.shape[:2]} (rows, columns)"
         )
-    if not masks.any():
+    blank = not masks.any((1, 2)).all() if isinstance(dataset, CocoInstances) else not masks.any()
+    if blank:  # an image of COCO may have no object, but one that it has shows
         return f"{dataset.files(index)[-1]}: the mask is empty"
     return (image.shape[1], image.shape[0]), float(masks.any(0).mean())

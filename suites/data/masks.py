@@ -23,6 +23,8 @@ OFFICIAL_THRESHOLD = 128
 SOFT_THRESHOLD = 127
 """Any other folder: foreground from 128 on."""
 
+_PHOTOS = (".jpg", ".jpeg")
+_DRAWINGS = (".png",)
 _HASHED_SAMPLE = 16
 _SHOWN = 10
 _GROUPS_THAT_MATTER = 8
@@ -84,6 +86,10 @@ class MaskDataset(ABC):
     @abstractmethod
     def files(self, index: int) -> tuple[Path, ...]:
         """Files the item is read from."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with the set as a whole and is left out of it, one line each; images are not opened."""
+        return []
 
     def fingerprint(self, *, full: bool = False) -> str:
         """16 hex digits over names, sizes and content: of `full` all files, else of 16 items spread over the set.
@@ -205,18 +211,19 @@ class FolderMasks(MaskDataset):
 def match_folders(name: str, images: Path, masks: Path) -> tuple[list[Pair], list[str]]:
     """Pairs of image and mask with equal stems, and the images without a mask.
 
+    Where both lie in one folder, JPEG files are the images and PNG files the masks.
+
     Raises:
         DataError: A folder is missing, there are no images, or two share a stem.
     """
     for folder in (images, masks):
         if not folder.is_dir():
             raise DataError(f"{name}: folder {folder} is missing")
-    by_stem = {
-        path.stem: path for path in sorted(masks.iterdir(), reverse=True) if path.suffix.lower() in IMAGE_SUFFIXES
-    }
-    pictures = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    image_kinds, mask_kinds = (_PHOTOS, _DRAWINGS) if images == masks else (IMAGE_SUFFIXES, IMAGE_SUFFIXES)
+    by_stem = {path.stem: path for path in sorted(masks.iterdir(), reverse=True) if path.suffix.lower() in mask_kinds}
+    pictures = sorted(path for path in images.iterdir() if path.suffix.lower() in image_kinds)
     if not pictures:
-        raise DataError(f"{name}: no images ({', '.join(IMAGE_SUFFIXES)}) in {images}")
+        raise DataError(f"{name}: no images ({', '.join(image_kinds)}) in {images}")
     stems = Counter(path.stem for path in pictures)
     if twice := [path.name for path in pictures if stems[path.stem] > 1]:
         raise DataError(f"{name}: images of the same stem in {images}: {shortened(twice)}")
@@ -227,7 +234,8 @@ def match_folders(name: str, images: Path, masks: Path) -> tuple[list[Pair], lis
 def unmatched_masks(pairs: Sequence[Pair], masks: Path) -> list[Path]:
     """Mask files that belong to no image."""
     used = {pair.mask for pair in pairs}
-    return sorted(path for path in masks.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path not in used)
+    kinds = _DRAWINGS if any(pair.image.parent == masks for pair in pairs) else IMAGE_SUFFIXES
+    return sorted(path for path in masks.iterdir() if path.suffix.lower() in kinds and path not in used)
 
 
 def open_folder(name: str, root: Path | str) -> FolderMasks:

@@ -19,7 +19,8 @@ import cv2
 
 from ....errors import DataError, UsageError
 from ....settings import cache_root
-from .layouts import MASK_SETS, PANOPTIC_JSON, DemoCounts, categories, write_item
+from .coco import COCO_FOLDERS, coco_json, write_coco_item
+from .layouts import MASK_SETS, DemoCounts, panoptic_json, write_item
 
 VERSION = 1
 MANIFEST = "manifest.json"
@@ -70,7 +71,7 @@ def build_demo(
         progress: Called with (images done, images in all).
 
     Returns:
-        The data root: the folders of DIS5K, COIFT, HRSOD, ThinObject5K and COCONut lie in it.
+        The data root: the folders of DIS5K, COIFT, HRSOD, ThinObject5K, COCONut and COCO lie in it.
 
     Raises:
         UsageError: `root` holds something else, or the counts make no sense.
@@ -122,45 +123,39 @@ def _fill(
     for layout in MASK_SETS.values():
         for folder in (layout.images, layout.masks):
             (root / folder).mkdir(parents=True)
-    for folder in ("train2017", "panoptic_coconut_b"):
-        (root / "COCONut" / folder).mkdir(parents=True)
+    for folder in ("COCONut/train2017", "COCONut/panoptic_coconut_b", *COCO_FOLDERS):
+        (root / folder).mkdir(parents=True)
     jobs = counts.jobs()
     chunks = [jobs[start : start + _CHUNK] for start in range(0, len(jobs), _CHUNK)]
     hashes: dict[str, str] = {}
-    annotations: list[dict[str, Any]] = []
+    notes: dict[str, list[dict[str, Any]]] = {"panoptic": [], "coco": []}
     done = 0
-    for files, notes in _drawn(root, seed, chunks, workers):
+    for files, chunk_notes in _drawn(root, seed, chunks, workers):
         hashes |= files
-        annotations += notes
-        done += len(files) // 2
+        for name, note in chunk_notes:
+            notes[name].append(note)
+        done += sum(file.endswith(".jpg") for file in files)
         if progress is not None:
             progress(done, len(jobs))
-    annotations.sort(key=lambda note: note["image"]["id"])
-    panoptic = {
-        "info": {"description": "LinBench demo data"},
-        "images": [note["image"] for note in annotations],
-        "annotations": [note["annotation"] for note in annotations],
-        "categories": categories(),
-    }
-    data = json.dumps(panoptic).encode()
-    (root / PANOPTIC_JSON).write_bytes(data)
-    hashes[PANOPTIC_JSON] = hashlib.sha256(data).hexdigest()
+    for file, data in {**panoptic_json(notes["panoptic"]), **coco_json(notes["coco"])}.items():
+        (root / file).write_bytes(data)
+        hashes[file] = hashlib.sha256(data).hexdigest()
     manifest = {**header, "files": dict(sorted(hashes.items()))}
     (root / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
 
 
 Chunk = list[tuple[str, int]]
-Drawn = tuple[dict[str, str], list[dict[str, Any]]]
+Drawn = tuple[dict[str, str], list[tuple[str, dict[str, Any]]]]
 
 
 def _draw_chunk(root: Path, seed: int, chunk: Chunk) -> Drawn:
     hashes: dict[str, str] = {}
-    annotations = []
+    notes = []
     for name, index in chunk:
-        files, annotation = write_item(root, seed, name, index)
+        files, note = write_coco_item(root, seed, index) if name == "coco" else write_item(root, seed, name, index)
         hashes |= {file: hashlib.sha256((root / file).read_bytes()).hexdigest() for file in files}
-        annotations += [annotation] if annotation is not None else []
-    return hashes, annotations
+        notes += [(name, note)] if note is not None else []
+    return hashes, notes
 
 
 def _drawn(root: Path, seed: int, chunks: list[Chunk], workers: int) -> Iterator[Drawn]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ class DemoCounts:
     coift: int = 24
     hrsod: int = 24
     thinobject: int = 16
+    coco: int = 32
 
     @classmethod
     def with_training(cls, train_images: int) -> DemoCounts:
@@ -94,9 +96,14 @@ def write_item(root: Path, seed: int, name: str, index: int) -> tuple[list[str],
         layout = MASK_SETS[name]
         files = [f"{layout.images}/{stem}.jpg", f"{layout.masks}/{stem}.png"]
         label_image = labels * 255
-    _write(root / files[0], ".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    write_jpeg(root / files[0], image)
     _write(root / files[1], ".png", label_image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
     return files, annotation
+
+
+def write_jpeg(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    """Write an RGB image `[H, W, 3]`."""
+    _write(path, ".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
 def _write(path: Path, kind: str, pixels: npt.NDArray[np.uint8], options: list[int]) -> None:
@@ -129,6 +136,18 @@ def _annotation(image_id: int, stem: str, labels: npt.NDArray[np.uint8], familie
         "image": {"id": image_id, "file_name": f"{stem}.jpg", "height": height, "width": width},
         "annotation": {"image_id": image_id, "file_name": f"{stem}.png", "segments_info": segments},
     }
+
+
+def panoptic_json(notes: list[dict[str, Any]]) -> dict[str, bytes]:
+    """The panoptic file of what `write_item` noted, by its path below the root."""
+    notes = sorted(notes, key=lambda note: note["image"]["id"])
+    panoptic = {
+        "info": {"description": "LinBench demo data"},
+        "images": [note["image"] for note in notes],
+        "annotations": [note["annotation"] for note in notes],
+        "categories": categories(),
+    }
+    return {PANOPTIC_JSON: json.dumps(panoptic).encode()}
 
 
 def categories() -> list[dict[str, Any]]:

@@ -72,7 +72,14 @@ def _clutter(rng: Generator, scene: Scene) -> None:
 
 
 def add_object(
-    rng: Generator, scene: Scene, size: tuple[float, float], *, keep: float = 0.5, inside: float = 0.85, tries: int = 4
+    rng: Generator,
+    scene: Scene,
+    size: tuple[float, float],
+    *,
+    keep: float = 0.5,
+    inside: float = 0.85,
+    tries: int = 4,
+    families: Sequence[str] = tuple(FAMILIES),
 ) -> bool:
     """Put one object on top of the others.
 
@@ -83,12 +90,13 @@ def add_object(
         keep: Share of its full area that every object below must keep.
         inside: Share of the object's box that must lie in the image.
         tries: Attempts at a shape and a place.
+        families: What to choose the shape from.
 
     Returns:
         Whether a place was found.
     """
     for _ in range(tries):
-        family = list(FAMILIES)[rng.integers(len(FAMILIES))]
+        family = families[int(rng.integers(len(families)))]
         patch = draw_shape(rng, family, rng.uniform(*size) * scene.short_side)
         window = _place(rng, scene, patch.shape, inside)
         if window is None:

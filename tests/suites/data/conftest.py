@@ -4,7 +4,7 @@ from linbench.suites.data.demo.build import build_demo
 from linbench.suites.data.demo.layouts import DemoCounts
 from PIL import Image
 
-SMALL = DemoCounts(panoptic=4, dis_tr=3, dis_vd=3, coift=2, hrsod=1, thinobject=1)
+SMALL = DemoCounts(panoptic=4, dis_tr=3, dis_vd=3, coift=2, hrsod=1, thinobject=1, coco=3)
 
 
 @pytest.fixture(scope="session")

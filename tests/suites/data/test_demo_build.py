@@ -16,7 +16,7 @@ CHECKSUMS = {
     ("dis_vd", 1): "da32ab6c9e1f3afc",
     ("coift", 2): "d8d7ab8dcf44893b",
 }
-TINY = DemoCounts(panoptic=1, dis_tr=1, dis_vd=1, coift=0, hrsod=0, thinobject=0)
+TINY = DemoCounts(panoptic=1, dis_tr=1, dis_vd=1, coift=0, hrsod=0, thinobject=0, coco=1)
 
 
 @pytest.mark.parametrize(("name", "index"), CHECKSUMS)
@@ -60,10 +60,10 @@ def test_sizes_stay_in_range(demo):
 
 def test_workers_and_larger_training_sets_change_nothing(tmp_path):
     one = build_demo(tmp_path / "one", counts=TINY, workers=1)
-    two = build_demo(tmp_path / "two", counts=DemoCounts(9, 1, 1, 0, 0, 0), workers=2)
+    two = build_demo(tmp_path / "two", counts=DemoCounts(9, 1, 1, 0, 0, 0, 2), workers=2)
     first, second = (json.loads((root / "manifest.json").read_text())["files"] for root in (one, two))
     shared = [file for file in first if not file.endswith(".json")]
-    assert len(shared) == 6
+    assert len(shared) == 7
     assert all(first[file] == second[file] for file in shared)
 
 
@@ -74,7 +74,7 @@ def test_another_seed_is_another_drawing():
 
 def test_manifest_hashes_the_files(demo):
     manifest = json.loads((demo / "manifest.json").read_text())
-    assert len(manifest["files"]) == 2 * 14 + 1
+    assert len(manifest["files"]) == 2 * 14 + 1 + 3 + 2
     for file, digest in manifest["files"].items():
         assert hashlib.sha256((demo / file).read_bytes()).hexdigest() == digest
 
