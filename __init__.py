@@ -17,6 +17,7 @@ _PUBLIC = {
     "create_classifier": "heads.classifier",
     "create_system": "heads.sam",
     "list_systems": "heads.sam",
+    "Predictor": "heads.sam.predictor",
     "list_suites": "suites",
     "load_official": "backbones.official",
 }
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .heads.classifier import create_classifier as create_classifier
     from .heads.sam import create_system as create_system
     from .heads.sam import list_systems as list_systems
+    from .heads.sam.predictor import Predictor as Predictor
     from .suites import list_suites as list_suites
 
 
@@ -39,6 +41,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
     if name in {"backbones", "heads", "kernels", "results", "suites"}:
         return importlib.import_module(f".{name}", __name__)
+    if name == "predictor":
+        return importlib.import_module(".heads.sam.predictor", __name__)
     raise AttributeError(f"module 'linbench' has no attribute '{name}'")
 
 

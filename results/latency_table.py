@@ -5,51 +5,73 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from .aa_table import aa_tables
+from .latency_values import is_timed, latency_interval, latency_ratio, noise_floor, noise_note
 from .provenance import device_name
 from .schema import Row
 from .series import NUMBERED, Series, group, mark, newest, split_series
-from .statistics import Growth, Interval, growth_exponent, ratio_interval, verdict
+from .statistics import Growth, Interval, growth_exponent, verdict
 from .tables import Table, legend
+from .throughput_table import throughput_tables
 
-SUITE = "latency"
 REFERENCE = "vit-s"
-GROUP_PARAMS = ("stage", "dtype", "batch", "threads")
+GROUP_PARAMS = ("stage", "dtype", "tf32", "batch", "prompts", "threads")
+_STAGES = {"e2e": "end to end"}
+_WORDS = {
+    "dtype": "{}",
+    "tf32": "TF32 products",
+    "batch": "batch {}",
+    "prompts": "{} prompts an image",
+    "threads": "{} threads",
+}
 
 
 class Panel(NamedTuple):
-    """Latency rows that may be compared with each other: one device, dtype, batch, stage and thread count."""
+    """Latency rows that may be compared with each other: one device and the same settings.
+
+    Attributes:
+        device: Its name.
+        settings: What `GROUP_PARAMS` are.
+        series: Ordered by name.
+        noise: The noise floor, a fraction; None where it is not known.
+    """
 
     device: str
     settings: dict[str, Any]
     series: list[Series]
+    noise: float | None
 
     def describe(self) -> str:
-        """The device and settings in words, as captions print them."""
-        names = {"stage": "{} only", "dtype": "{}", "batch": "batch {}", "threads": "{} threads"}
-        facts = [names[name].format(value) for name, value in self.settings.items() if value is not None]
-        return ", ".join([self.device, *facts])
+        """The device, settings and flags in words, as captions print them."""
+        stage = self.settings["stage"]
+        facts = [_STAGES.get(stage, f"{stage} only")] if stage else []
+        facts += [_WORDS[name].format(self.settings[name]) for name in _WORDS if self.settings[name] is not None]
+        return ", ".join([self.device, *facts, *self._flags()])
+
+    def _flags(self) -> list[str]:
+        """What all series share; where they differ, their labels tell."""
+        layouts = {one.param("channels_last") for one in self.series}
+        compiled = {one.param("compile") for one in self.series}
+        told = {frozenset([True]): ["channels-last"], frozenset([False]): ["contiguous"]}.get(frozenset(layouts), [])
+        return told + [f"compile {mode}" for mode in compiled if len(compiled) == 1 and mode is not None]
 
 
 def panels(rows: Sequence[Row]) -> list[Panel]:
-    """Split the rows of suite `latency`, so that no panel mixes devices; series are ordered by name."""
+    """Split the latency rows of models, so that no panel mixes devices; series are ordered by name."""
 
     def key(row: Row) -> tuple[Any, ...]:
         return device_name(row), {name: row.cell.params.get(name) for name in GROUP_PARAMS}
 
-    found = group((row for row in newest(rows) if row.cell.suite == SUITE), key)
+    latest = newest(rows)
     return [
-        Panel(device, settings, split_series(members, varying=("res",), shown=("device", *GROUP_PARAMS)))
-        for (device, settings), members in found
+        Panel(
+            device,
+            settings,
+            split_series(members, varying=("res",), shown=("device", *GROUP_PARAMS)),
+            noise_floor(members, latest),
+        )
+        for (device, settings), members in group((row for row in latest if is_timed(row)), key)
     ]
-
-
-def latency_interval(row: Row) -> Interval | None:
-    """Median latency in ms with its interval; None for a row without numbers."""
-    value = row.metrics.get("latency_ms")
-    if row.status not in NUMBERED or value is None:
-        return None
-    low, high = row.metrics.get("latency_ms_low"), row.metrics.get("latency_ms_high")
-    return Interval(value, value if low is None else low, value if high is None else high, 0.95)
 
 
 def growth(series: Series) -> Growth | None:
@@ -66,11 +88,14 @@ def growth(series: Series) -> Growth | None:
 def latency_tables(rows: Sequence[Row], *, reference: str = REFERENCE) -> list[Table]:
     """Two tables for each panel: medians over resolutions with the growth exponent, and every point in detail.
 
+    Throughput and A/A pairs follow in tables of their own.
+
     Args:
         rows: Rows of any suite; others than `latency` are passed over.
         reference: Backbone that speed-ups are over; without a row of it that column is left out.
     """
-    return [table for panel in panels(rows) for table in (_overview(panel), _details(panel, reference))]
+    timed = [table for panel in panels(rows) for table in (_overview(panel), _details(panel, reference))]
+    return [*timed, *throughput_tables(rows), *aa_tables(rows)]
 
 
 def _overview(panel: Panel) -> Table:
@@ -91,7 +116,11 @@ def _overview(panel: Panel) -> Table:
         (("", "backbone"), *(("latency (ms) at", str(size)) for size in sizes), ("", "growth exponent")),
         tuple(cells),
         pd.DataFrame(records, dtype=object),
-        (*legend(cells), "Growth exponent p: least-squares fit of latency ~ tokens^p, ± its standard error."),
+        (
+            *legend(cells),
+            "Growth exponent p: least-squares fit of latency ~ tokens^p, ± its standard error.",
+            noise_note(panel.noise),
+        ),
     )
 
 
@@ -108,7 +137,8 @@ def _details(panel: Panel, reference: str) -> Table:
         ("latency (ms)", "95 %"),
     ]
     columns += [("", f"speed-up over {base.label}")] if base else []
-    columns += [("", "peak memory (MiB)"), ("", "GFLOP/s"), ("", "of a matrix product")]
+    columns += [("memory (MiB)", name) for name in ("peak", "weights", "activations")]
+    columns += [("", "GFLOP/s"), ("", "of a matrix product")]
     cells, records = [], []
     for one in panel.series:
         for row in sorted(one.rows, key=lambda row: int(row.cell.params["res"])):
@@ -117,18 +147,22 @@ def _details(panel: Panel, reference: str) -> Table:
             share = _share(row)
             line = [one.label, str(row.cell.params["res"]), _count(row.metrics.get("tokens")), _median(row)]
             line += [_range(time)] + ([_ratio(speed_up, row, one is base)] if base else [])
-            line += [_count(row.metrics.get("peak_memory_mib")), _count(row.metrics.get("gflops_per_s"))]
+            line += [_count(row.metrics.get(f"{name}_mib")) for name in ("peak_memory", "weights", "activations")]
+            line += [_count(row.metrics.get("gflops_per_s"))]
             cells.append((*line, "-" if share is None else f"{100 * share:.0f} %"))
             records.append(_record(panel, one, row, base, speed_up))
     ties = any("(tie)" in text for line in cells for text in line)
     notes = ["tie: the interval of the speed-up holds 1."] if ties else []
+    disturbed = sum(int(row.metrics.get("marked_blocks") or 0) for one in panel.series for row in one.rows)
+    if disturbed:
+        notes.append(f"{disturbed} blocks stayed disturbed by the machine and count; their rows say by what.")
     return Table(
         "Latency, every point",
         f"{panel.describe()}.",
         tuple(columns),
         tuple(cells),
         pd.DataFrame(records, dtype=object),
-        (*legend(cells), *notes),
+        (*legend(cells), *notes, noise_note(panel.noise)),
     )
 
 
@@ -142,6 +176,7 @@ def _record(panel: Panel, one: Series, row: Row, base: Series | None, speed_up: 
         "res": row.cell.params["res"],
         "status": row.status,
         **dict(sorted(row.metrics.items())),
+        "noise_floor": panel.noise,
         "reference": base.label if base else None,
         "speed_up": speed_up.value if speed_up else None,
         "speed_up_low": speed_up.low if speed_up else None,
@@ -156,8 +191,7 @@ def _reference(panel: Panel, name: str) -> Series | None:
 
 
 def _speed_up(row: Row, base: Row | None) -> Interval | None:
-    ours, theirs = latency_interval(row), latency_interval(base) if base else None
-    return ratio_interval(theirs, ours) if ours and theirs else None
+    return latency_ratio(base, row)[0] if base else None
 
 
 def _ratio(speed_up: Interval | None, row: Row, is_base: bool) -> str:
@@ -177,7 +211,7 @@ def _median(row: Row) -> str:
     time = latency_interval(row)
     if time is None:
         return mark(row.status)
-    return _significant(time.value) + ("†" if row.status == "unstable" else "")
+    return significant(time.value) + ("†" if row.status == "unstable" else "")
 
 
 def _time(row: Row | None) -> str:
@@ -188,10 +222,11 @@ def _time(row: Row | None) -> str:
 
 
 def _range(time: Interval | None) -> str:
-    return "-" if time is None else f"[{_significant(time.low)}, {_significant(time.high)}]"
+    return "-" if time is None else f"[{significant(time.low)}, {significant(time.high)}]"
 
 
-def _significant(value: float) -> str:
+def significant(value: float) -> str:
+    """A time with three or four figures."""
     return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.3g}"
 
 

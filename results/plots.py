@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from .canvas import MARKERS, PALETTE, label_decades, line_style, open_figure, save_figure
-from .latency_table import Panel, growth, latency_interval, panels
+from .latency_table import Panel, growth, panels
+from .latency_values import latency_interval, noise_note
 from .provenance import device_name
 from .schema import Row
-from .series import Series, group, split_series
+from .series import Series, group, mark, split_series
 from .store import folder_name
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class GalleryItem(NamedTuple):
 def figure3(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Draw latency over resolution on logarithmic axes into `figure3.png` and `.svg`, a panel for each device.
 
-    Out-of-memory sizes are crosses at the upper edge; bars are 95 % intervals; the legend gives growth exponents.
+    Sizes that ran out of memory or were skipped are crosses at the upper edge; bars are 95 % intervals; the legend
+    gives growth exponents; the noise floor stands below.
     """
     found = [panel for panel in panels(rows) if any(latency_interval(row) for one in panel.series for row in one.rows)]
     if not found:
@@ -67,25 +69,25 @@ def _latency_panel(ax: Axes, panel: Panel) -> None:
         ax.errorbar(x, y, yerr=bars, label=label, capsize=2.5, linewidth=1.5, markersize=4.5, **style)
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
-    _mark_oom(ax, panel)
+    _mark_missing(ax, panel)
     ax.set_xticks(sizes, [str(size) for size in sizes])
     ax.xaxis.minorticks_off()
     label_decades(ax.yaxis)
-    ax.set_xlabel("input resolution (pixels, square)")
+    ax.set_xlabel(f"input resolution (pixels, square)\nBars: 95 % intervals. {noise_note(panel.noise)}", fontsize=8)
     ax.set_ylabel("latency (ms, log scale)")
     ax.set_title(panel.describe(), fontsize=9, loc="left")
     ax.legend(loc="upper left", fontsize=8)
 
 
-def _mark_oom(ax: Axes, panel: Panel) -> None:
+def _mark_missing(ax: Axes, panel: Panel) -> None:
     low, high = ax.get_ylim()
     ax.set_ylim(low, high * 2.2)  # room for the legend and for the crosses
     for index, one in enumerate(panel.series):
         for row in one.rows:
-            if row.status == "oom":
+            if row.status in ("oom", "skipped"):
                 place = (int(row.cell.params["res"]), 0.97 - 0.04 * index)
                 ax.plot(*place, "x", color=PALETTE[index % 8], markersize=8, transform=ax.get_xaxis_transform())
-                ax.annotate("OOM", place, (6, -3), ax.get_xaxis_transform(), "offset points", fontsize=7)
+                ax.annotate(mark(row.status), place, (6, -3), ax.get_xaxis_transform(), "offset points", fontsize=7)
 
 
 def learning_curves(rows: Sequence[Row], folder: Path) -> list[Path]:

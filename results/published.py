@@ -35,12 +35,14 @@ class PublishedRow:
         names: LinBench's names for the same model.
         values: Printed numbers by column (`params_m` in millions, `fps`, `<dataset>/miou` in percent, ...).
         caveats: What a reader must know before comparing with this row.
+        run: Options of `bench run sam-hq` that measure the same model; empty where no suite does.
     """
 
     label: str
     names: tuple[str, ...]
     values: Mapping[str, float]
     caveats: tuple[str, ...] = ()
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ def load_published() -> Mapping[str, PublishedTable]:
 
 def _table(key: str, entry: Mapping[str, Any], papers: Mapping[str, Paper]) -> PublishedTable:
     rows = tuple(
-        PublishedRow(row["label"], tuple(row["names"]), row["values"], tuple(row.get("caveats", ())))
+        PublishedRow(
+            row["label"], tuple(row["names"]), row["values"], tuple(row.get("caveats", ())), row.get("run", "")
+        )
         for row in entry["rows"]
     )
     names = [name for row in rows for name in row.names]

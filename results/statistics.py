@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -116,6 +116,29 @@ def growth_exponent(tokens: ArrayLike, latency: ArrayLike) -> Growth:
     residual = y - offset - exponent * x
     stderr = math.sqrt(float(residual @ residual) / (x.size - 2) / float(spread @ spread))
     return Growth(exponent, stderr, math.exp(offset))
+
+
+def paired_ratio(
+    numerator: Mapping[int, ArrayLike], denominator: Mapping[int, ArrayLike], *, level: float = 0.95
+) -> Interval | None:
+    """Median over rounds of the ratio of two subjects that took turns, with its order-statistic interval over rounds.
+
+    What slows a round slows both, so it leaves the ratio alone. Over so few rounds a bootstrap's interval is too
+    narrow to keep its level; between order statistics the level holds whatever the distribution.
+
+    Args:
+        numerator: Samples of a block by its round.
+        denominator: Likewise.
+        level: Coverage asked for.
+
+    Returns:
+        None where too few rounds are shared to reach the level.
+    """
+    shared = sorted(numerator.keys() & denominator.keys())
+    if 1.0 - 2.0 ** (1 - len(shared)) < level:
+        return None
+    medians = [[float(np.median(_finite(side[turn]))) for turn in shared] for side in (numerator, denominator)]
+    return median_interval([above / below for above, below in zip(*medians, strict=True)], level=level)
 
 
 def ratio_interval(numerator: Interval, denominator: Interval) -> Interval:

@@ -8,14 +8,15 @@ from typing import Any
 
 from .lines import Line, is_baseline, make_lines, number, pair
 from .provenance import device_name
-from .published import PublishedTable, load_published
+from .published import PublishedRow, PublishedTable, load_published
 from .schema import Row
 from .series import NUMBERED, Series, group, newest, split_series
 from .tables import Table, legend
 
 SUITE = "sam-hq"
-PAPER_DATASETS = ("DIS", "COIFT", "HRSOD")
+PAPER_DATASETS = ("COCO", "DIS", "COIFT", "HRSOD")
 SCORES = ("miou", "mbiou")
+AVERAGE_PRECISION = ("map", "mbap")
 _TELLING = ("weights", "stage", "recipe", "recipe_sha")
 _DATA = {
     "demo": "demo data: procedurally drawn; not comparable with the paper's data, so no difference is given",
@@ -68,7 +69,7 @@ def _table(device: str, rows: list[Row]) -> Table:
     shared = {"device": device, "data": params.get("data"), "protocol": params.get("protocol")}
     frame = pd.DataFrame([{**shared, **_record(line, datasets, comparable)} for line in lines], dtype=object)
     return Table(
-        "High-quality masks from box prompts: mIoU / mBIoU in percent",
+        "High-quality masks from box prompts: mIoU / mBIoU, on COCO mAP / mBAP, in percent",
         _caption(device, rows, series),
         tuple(head for head, _ in columns),
         cells,
@@ -79,7 +80,8 @@ def _table(device: str, rows: list[Row]) -> Table:
 
 def _datasets(rows: list[Row]) -> list[str]:
     named = {name for row in rows for name in row.cell.params.get("datasets") or ()}
-    named |= {metric.removesuffix("/miou") for row in rows for metric in row.metrics if metric.endswith("/miou")}
+    ends = (f"/{SCORES[0]}", f"/{AVERAGE_PRECISION[0]}")
+    named |= {metric.rpartition("/")[0] for row in rows for metric in row.metrics if metric.endswith(ends)}
     return [name for name in PAPER_DATASETS if name in named] + sorted(named - set(PAPER_DATASETS))
 
 
@@ -94,17 +96,21 @@ def _columns(lines: list[Line], datasets: list[str], *, published: bool, compara
         columns.append((("params (M)", "paper"), lambda line: number(_params_paper(line))))
     columns.append((("params (M)", "measured"), _params_measured))
     for name in datasets:
-        metrics = [f"{name}/{score}" for score in SCORES]
+        metrics = [f"{name}/{score}" for score in _scores(name)]
         in_paper = published and name in PAPER_DATASETS
         columns += [((name, "paper"), partial(_paper, metrics))] if in_paper else []
         columns += [((name, "measured"), partial(_measured, metrics))]
         columns += [((name, "delta"), partial(_delta, metrics))] if in_paper and comparable else []
-    if len(datasets) > 1:
-        columns.append((("all images", "measured"), partial(_measured, SCORES)))
+    if len([name for name in datasets if _scores(name) == SCORES]) > 1:
+        columns.append((("all masks", "measured"), partial(_measured, SCORES)))
     box = next((line for line in lines if line.series and line.series.backbone == "baseline:box"), None)
     if box and len(lines) > 1:
-        columns.append((("all images", "over box"), partial(_over, box)))
+        columns.append((("all masks", "over box"), partial(_over, box)))
     return columns
+
+
+def _scores(dataset: str) -> tuple[str, str]:
+    return AVERAGE_PRECISION if dataset == "COCO" else SCORES
 
 
 def _system(line: Line) -> str:
@@ -161,6 +167,11 @@ def _over(box: Line, line: Line) -> str:
     return pair(gains)
 
 
+def _unmeasured(row: PublishedRow) -> str:
+    what = "its official weights were not evaluated here" if "official" in row.run else "not trained here"
+    return f"{row.label}: {what}; `bench run sam-hq {row.run}` does it."
+
+
 def _short(value: Any) -> str:
     text = "-" if value is None else str(value)
     return text[:8] if len(text) >= 32 else text
@@ -179,7 +190,7 @@ def _record(line: Line, datasets: list[str], comparable: bool) -> dict[str, Any]
         **{name: line.mean(name) for name in ("params_backbone", "params_total", "train_seconds", "eval_seconds")},
     }
     for name in ("", *datasets):
-        for metric in (f"{name}/{score}".lstrip("/") for score in SCORES):
+        for metric in (f"{name}/{score}".lstrip("/") for score in _scores(name)):
             record |= {metric: line.mean(metric), f"{metric}_sd": line.deviation(metric)}
             if name in PAPER_DATASETS:
                 delta = line.delta(metric) if comparable else None
@@ -201,6 +212,7 @@ def _caption(device: str, rows: list[Row], series: list[Series]) -> str:
 def _notes(lines: list[Line], params: Any, published: PublishedTable | None) -> list[str]:
     failed = [(line, row) for line in lines for row in line.rows if row.status not in NUMBERED and row.error]
     notes = [f"{line.series.label}: {row.status}: {row.error}" for line, row in failed if line.series]
+    notes += [_unmeasured(line.published) for line in lines if line.published and line.series is None]
     fingerprints = sorted((params.get("dataset_fingerprints") or {}).items())
     if fingerprints:
         notes.append(f"Data fingerprints: {', '.join(f'{name} {str(sha)[:12]}' for name, sha in fingerprints)}.")

@@ -18,8 +18,9 @@ class SuiteEntry(NamedTuple):
 
 
 SUITES: Mapping[str, SuiteEntry] = {
+    "distill": SuiteEntry("distill:SUITE", "an encoder's mean squared error to a teacher's image embeddings"),
     "kernels": SuiteEntry("kernels.suite:SUITE", "implementations of operators: errors, times, share of the roofline"),
-    "latency": SuiteEntry("latency:SUITE", "latency and peak memory of backbones over input resolution"),
+    "latency": SuiteEntry("latency:SUITE", "latency, throughput and memory of backbones and systems over resolution"),
     "sam-hq": SuiteEntry("sam_hq:SUITE", "high-quality masks from box prompts, under one SAM decoder and recipe"),
 }
 

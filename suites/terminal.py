@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..results.schema import Cell, Row
     from ..results.store import Store
     from .base import Event
+    from .latency.profiling import Profile
+    from .predict.run import Outcome
 
 FAILURES = ("failed", "crash", "timeout", "wrong")
+ROWS_SHOWN = 30
+PROFILE_SHOWN = 12
+CROWDED = 9
 
 
 class Ticker:
@@ -94,6 +100,59 @@ def show_plan(cells: Sequence[Cell], store: Store, resume: bool, as_json: bool) 
     show_records(records, as_json)
 
 
+def show_predictions(outcome: Outcome, out: Path, as_json: bool) -> None:
+    """Print a table of segmented images; name those that were left out."""
+    if as_json:
+        print(json.dumps({"out": str(out), "images": outcome.rows, "bad": outcome.bad}, indent=1))
+    else:
+        if outcome.rows:
+            show_records(outcome.rows[:ROWS_SHOWN], False)
+        rest = len(outcome.rows) - ROWS_SHOWN
+        if rest > 0:
+            print(f"... and {rest} more")
+        print(f"images: {len(outcome.rows)}, masks: {sum(row['masks'] for row in outcome.rows)}, results in {out}")
+    for line in outcome.bad:
+        print(f"left out: {line}", file=sys.stderr)
+    if outcome.unused:
+        print(f"note: prompts for what is not among the images: {', '.join(outcome.unused)}", file=sys.stderr)
+    if outcome.weights == "demo":
+        print("note: the demo weights have seen drawn scenes only, no photographs", file=sys.stderr)
+
+
+def show_distilled(rows: Sequence[Row], cache: Path) -> None:
+    """Print what a distillation came to and where its weights are."""
+    from .distill import trained_weights
+
+    for row in rows:
+        first, last = row.metrics["mse_first"], row.metrics["mse_last"]
+        print(f"{row.cell.params['student']}: mean squared error {first:.4g} -> {last:.4g}", end=" ")
+        print(f"in {row.metrics['steps']} steps; weights: {trained_weights(row, cache)}")
+
+
+def show_announcement(told: dict[str, Any], as_json: bool) -> None:
+    """Print what a distillation would do and write, as two columns or as JSON for programs."""
+    from .distill.sizes import size_text
+
+    if as_json:
+        print(json.dumps(told, indent=1))
+        return
+    shown = {key: size_text(value) if key.startswith("bytes") else value for key, value in told.items()}
+    show_records([{"what": key.removeprefix("bytes "), "found": value} for key, value in shown.items()], False)
+
+
+def show_profiles(profiles: Sequence[Profile], as_json: bool) -> bool:
+    """Print the longest operators of each profile and where its trace is; whether all went well."""
+    if as_json:
+        print(json.dumps([profile.to_dict() for profile in profiles], indent=1))
+    for profile in profiles:
+        if profile.error:
+            print(f"error: {profile.title}: {profile.error}", file=sys.stderr)
+        elif not as_json:
+            print(f"\n{profile.title}: {profile.trace}")
+            show_records(profile.shown()[:PROFILE_SHOWN], False)
+    return not any(profile.error for profile in profiles)
+
+
 def show_records(records: Sequence[dict[str, Any]], as_json: bool) -> None:
     """Print records as a table, or as JSON for programs."""
     if as_json:
@@ -104,7 +163,11 @@ def show_records(records: Sequence[dict[str, Any]], as_json: bool) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 160)
     columns = list(dict.fromkeys(key for record in records for key in record))
-    table = Table(*columns, box=None, pad_edge=False)
+    # Many columns stand close together, so that they fit a terminal of 100 characters.
+    crowded = len(columns) > CROWDED
+    table = Table(box=None, pad_edge=False, collapse_padding=crowded)
+    for index, column in enumerate(columns):
+        table.add_column(column.replace(" ", "\n") if crowded else column, no_wrap=index == 0)
     for record in records:
         table.add_row(*("" if record.get(key) is None else str(record[key]) for key in columns))
     console.print(table)

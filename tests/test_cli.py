@@ -86,7 +86,7 @@ def test_version(bench):
     assert bench.code == 0
 
 
-@pytest.mark.parametrize("what", ["backbones", "systems", "suites", "datasets", "recipes", "kernels"])
+@pytest.mark.parametrize("what", ["backbones", "systems", "refine", "suites", "datasets", "recipes", "kernels"])
 def test_list(bench, what):
     records = json.loads(bench("list", what, "--json").out)
     assert bench.code == 0
@@ -103,7 +103,11 @@ def test_list_backbones_names_every_backbone_with_its_count(bench):
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("run",), ("latency",), ("kernels",), ("report",), ("list",), ("data", "check"), ("doctor",)]
+    "command",
+    [
+        *((), ("run",), ("latency",), ("compare",), ("kernels",), ("report",), ("list",)),
+        *(("data", "check"), ("doctor",)),
+    ],
 )
 def test_help_has_examples(bench, command):
     bench(*command, "--help")
@@ -198,7 +202,7 @@ def test_a_folder_of_options_in_a_file(bench):
         (("data",), "Missing command"),
         (("latency", "-b", "vit-s", "--threads", "0"), "--threads"),
         (("run", "sam-hq", "-b", "rwkvsam-small"), "Did you mean rwkvsam-s"),
-        (("run", "sam-hq", "-b", ","), "no backbone given"),
+        (("run", "sam-hq", "-b", ","), "no backbone or system given"),
         (("run", "sam_hq", "-b", "vit-s"), "Did you mean sam-hq"),
         (("run", "latency", "-b", "vit-s"), "bench latency"),
         (("run", "sam-hq", "-b", "vit-s", "--set", "joint.lr"), "key=value"),
@@ -218,6 +222,15 @@ def test_a_folder_of_options_in_a_file(bench):
         (("latency", "-b", "vit-s", "--res", "500"), "multiple of 16"),
         (("latency", "-b", "vit-s", "--res", "512..1000:256"), "do not reach"),
         (("latency", "-b", "vit-s", "--attention", "flash"), "flash"),
+        (("latency",), "no backbone given"),
+        (("latency", "-b", "vit-s", "--batch", "1,many"), "batch is many"),
+        (("latency", "-b", "vit-s", "--compile", "fast"), "none, default, max-autotune, graphs"),
+        (("latency", "-b", "vit-s", "--stage", "e2e"), "--system vit-s+sam"),
+        (("latency", "--system", "rwkvsam"), "Did you mean rwkvsam-"),
+        (("latency", "--system", "rwkvsam-s", "--prompts", "few"), "--prompts"),
+        (("latency", "-b", "vit-s", "--tf32"), "--tf32"),
+        (("compare", "vit-s", "rwkvsam-s"), "no latency rows of 'vit-s'"),
+        (("compare", "vit-s@res", "rwkvsam-s"), "NAME@param=value"),
         (("latency", "-b", "vit-s", "--dtype", "int8"), "int8"),
         (("latency", "-b", "vit-s", "--device", "tpu"), "tpu"),
         (("latency", "-b", "vit-s", "--rounds", "0"), "rounds"),

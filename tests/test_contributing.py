@@ -48,15 +48,15 @@ def followed(recipes, tmp_path_factory):
             path.write_text(text.replace(anchor, anchor + body))
         else:
             assert not path.exists()
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(body)
     return home
 
 
 def test_every_recipe_adds_a_file_and_a_registry_line(recipes):
     heads = [head for head, _ in recipes]
-    assert heads.count("check") == 3
-    assert sum(INSERT.fullmatch(head) is not None for head in heads) == 4
+    assert heads.count("check") == 5
+    assert sum(INSERT.fullmatch(head) is not None for head in heads) == 5
 
 
 def test_the_checks_of_the_recipes_hold(recipes, followed):

@@ -42,6 +42,7 @@ class Channel:
         Raises:
             TimeoutError: None came within `timeout_s` of the last byte.
             EOFError: The other end is gone.
+            ValueError: What came is no message.
         """
         while b"\n" not in self._pending:
             if not self._poll.poll(None if timeout_s is None else 1000 * timeout_s):
@@ -51,7 +52,9 @@ class Channel:
                 raise EOFError("the other end closed the pipe")
             self._pending += data
         line, self._pending = self._pending.split(b"\n", 1)
-        message: dict[str, Any] = json.loads(line)
+        message = json.loads(line)
+        if not isinstance(message, dict):
+            raise ValueError(f"expected a message, got {line[:40]!r}")
         return message
 
     def close(self) -> None:

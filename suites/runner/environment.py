@@ -23,7 +23,13 @@ def worker_environment(threads: int) -> dict[str, str]:
     A variable of malloc that the user has set stays as it is.
     """
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
-    return counts | {name: os.environ.get(name, value) for name, value in KEEP_MEMORY.items()}
+    return counts | _search_path() | {name: os.environ.get(name, value) for name, value in KEEP_MEMORY.items()}
+
+
+def _search_path() -> dict[str, str]:
+    """`PYTHONPATH` with whole paths: a worker may have another working directory, and needs the user's backbones."""
+    parts = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    return {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, parts))} if parts else {}
 
 
 def recorded_environment() -> dict[str, str]:

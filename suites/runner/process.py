@@ -56,6 +56,18 @@ class WorkerHungError(Exception):
         super().__init__(message)
 
 
+class WorkerBabbledError(Exception):
+    """The process wrote something else than an answer to its pipe and was killed.
+
+    Attributes:
+        stderr_tail: Its last 50 lines of output.
+    """
+
+    def __init__(self, stderr_tail: list[str]) -> None:
+        self.stderr_tail = stderr_tail
+        super().__init__("the worker wrote something that is no answer to its pipe")
+
+
 class Worker:
     """A fresh Python process in its own process group, which answers one request at a time.
 
@@ -106,6 +118,7 @@ class Worker:
         Raises:
             WorkerDiedError: The process ended instead.
             WorkerHungError: It gave no answer within `timeout_s`; it is dead now.
+            WorkerBabbledError: It gave something else; it is dead now.
         """
         try:
             self._channel.send(request)
@@ -116,6 +129,8 @@ class Worker:
         except (EOFError, BrokenPipeError) as error:
             tail = self._stop(grace_s=_GRACE_S)
             raise WorkerDiedError(self._process.returncode, tail) from error
+        except ValueError as error:
+            raise WorkerBabbledError(self._stop()) from error
 
     def close(self) -> None:
         """End the process: it may leave by itself, and is killed when it does not."""

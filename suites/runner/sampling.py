@@ -48,12 +48,12 @@ class WarmUp(NamedTuple):
     Attributes:
         iterations: Calls made.
         iteration_s: Median duration of the calls it ended with.
-        stable: Whether the last calls agreed with the ones before.
+        stable: Whether the last calls agreed with the ones before; None where time allowed too few to say.
     """
 
     iterations: int
     iteration_s: float
-    stable: bool
+    stable: bool | None
 
 
 def warm_up(step: Callable[[], float], *, limit_s: float, least_s: float = 0.3, least: int = 4) -> WarmUp:
@@ -64,6 +64,7 @@ def warm_up(step: Callable[[], float], *, limit_s: float, least_s: float = 0.3, 
     """
     kept: list[float] = []
     made, spent, kept_s, wanted = 0, 0.0, 0.0, least
+    stable: bool | None = None
     while True:
         kept.append(step())
         made, spent, kept_s = made + 1, spent + kept[-1], kept_s + kept[-1]
@@ -72,10 +73,11 @@ def warm_up(step: Callable[[], float], *, limit_s: float, least_s: float = 0.3, 
             early, late = statistics.median(kept[:half]), statistics.median(kept[half:])
             if abs(late - early) <= _STABLE * early:
                 return WarmUp(made, statistics.median(kept), stable=True)
+            stable = False
             kept = kept[half:]
             kept_s, wanted, half = sum(kept), max(least, 2 * len(kept)), len(kept) // 2
         if spent + kept[-1] > limit_s:
-            return WarmUp(made, statistics.median(kept[half:]), stable=False)
+            return WarmUp(made, statistics.median(kept[half:]), stable=stable)
 
 
 def time_block(step: Callable[[], T], iterations: int) -> list[T]:

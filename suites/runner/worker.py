@@ -1,4 +1,4 @@
-"""The worker process: `python -m linbench.suites.runner.worker READ_FD WRITE_FD`.
+"""A worker process, seen from inside: `main` in a module that is run with two pipe ends as its arguments.
 
 Answers requests `{"op": ...}` one at a time until the parent closes the pipe; an error becomes an answer as well.
 """
@@ -12,41 +12,37 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .channel import Channel
 from .failures import describe
-
-if TYPE_CHECKING:
-    from .session import Session
 
 Respond = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Server:
-    """Turns requests into calls of the one session of this process."""
+    """Turns requests into calls of the one session of this process.
 
-    def __init__(self) -> None:
-        self._session: Session | None = None
+    Args:
+        load: Imports what the session needs and returns its class, which gets the arguments of `build`.
+    """
+
+    def __init__(self, load: Callable[[], Callable[..., Any]]) -> None:
+        self._load = load
+        self._session: Any = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Serve `build` (first), then `prepare`, `block`, `rest` and `release`."""
-        operation = request["op"]
+        """Serve `build` (first), then any public method of the session by its name."""
+        operation, arguments = request["op"], {name: value for name, value in request.items() if name != "op"}
         if operation == "build":
             started = time.perf_counter()
-            from .session import Session
-
+            session = self._load()
             import_s = time.perf_counter() - started
-            self._session = Session(request["params"])
+            self._session = session(**arguments)
             return {"import_s": import_s, **self._session.facts()}
         if self._session is None:
             raise RuntimeError("the subject is not built")
-        if operation == "prepare":
-            return self._session.prepare(request["resolution"], warmup_s=request["warmup_s"])
-        if operation == "block":
-            return self._session.block(request["iterations"])
-        (self._session.rest if operation == "rest" else self._session.release)()
-        return {}
+        return getattr(self._session, operation)(**arguments) or {}
 
 
 def serve(channel: Channel, respond: Respond) -> None:
@@ -75,7 +71,3 @@ def main(respond: Respond) -> None:
         os.set_inheritable(fd, False)
     _prefer_as_victim()
     serve(Channel(read_fd, write_fd), respond)
-
-
-if __name__ == "__main__":
-    main(Server().answer)

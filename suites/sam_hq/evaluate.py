@@ -126,7 +126,7 @@ def evaluate(
             else:
                 yield item
 
-    def score(predicted: tuple[_Item, Bools]) -> tuple[_Item, list[Prediction]]:
+    def score(predicted: tuple[_Item, list[Bools]]) -> tuple[_Item, list[Prediction]]:
         item, masks = predicted
         return item, [
             Prediction(item.image, tight_box(truth), mask, truth, mask_iou(mask, truth), boundary_iou(mask, truth))
@@ -135,7 +135,7 @@ def evaluate(
 
     with ThreadPoolExecutor(workers, thread_name_prefix="evaluate") if workers else nullcontext() as pool:
         items = readable(in_order(prepare, range(count), pool))
-        for item, predictions in in_order(score, network.predict(items, lambda item: item.sample), pool):
+        for item, predictions in in_order(score, network.predict(items, lambda item: item.sample, keep=list), pool):
             name = dataset.items[item.place]
             for found in predictions:
                 scores.names.append(name)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from ...heads.sam import System
+from ...heads.sam.system import Embedding
 from ..data.masks import Bools
 from ..data.protocols import Protocol, Sample
 
 PROMPTS = 16  # decoded at a time: their logits at the frame's size are 4 MiB each
 
 Item = TypeVar("Item")
+Kept = TypeVar("Kept")
 
 
 class Network:
@@ -38,47 +40,56 @@ class Network:
         self.batch = batch
         self.seconds = 0.0
 
-    def predict(self, items: Iterable[Item], sample_of: Callable[[Item], Sample]) -> Iterator[tuple[Item, Bools]]:
-        """Each item with the masks `[n, H, W]` of its sample's boxes, in order.
+    def predict(
+        self, items: Iterable[Item], sample_of: Callable[[Item], Sample], keep: Callable[[Bools], Sequence[Kept]]
+    ) -> Iterator[tuple[Item, list[Kept]]]:
+        """Each item with what is kept of the mask of each of its sample's boxes, in order.
 
         Args:
             items: Drawn a batch at a time.
             sample_of: The sample in an item; its boxes without `has_box` get empty masks.
+            keep: Called with a few masks `[n, H, W]` at a time; what it makes of each is kept.
         """
         waiting: list[Item] = []
         for item in items:
             waiting.append(item)
             if len(waiting) == self.batch:
-                yield from self._flush(waiting, sample_of)
+                yield from self._flush(waiting, sample_of, keep)
                 waiting = []
         if waiting:
-            yield from self._flush(waiting, sample_of)
-
-    def _flush(self, items: list[Item], sample_of: Callable[[Item], Sample]) -> Iterator[tuple[Item, Bools]]:
-        samples = [sample_of(item) for item in items]
-        started = time.perf_counter()
-        masks = self._masks(samples)
-        self.seconds += time.perf_counter() - started
-        yield from zip(items, masks, strict=True)
+            yield from self._flush(waiting, sample_of, keep)
 
     @torch.inference_mode()
-    def _masks(self, samples: list[Sample]) -> list[Bools]:
-        masks = [np.zeros((len(sample.has_box), *sample.geometry.original), dtype=bool) for sample in samples]
-        prompted = [np.flatnonzero(sample.has_box) for sample in samples]
-        if not any(len(found) for found in prompted):
-            return masks
-        embedding = self.system.encode(torch.stack([sample.image for sample in samples]).to(self.device))
-        for index, (sample, found) in enumerate(zip(samples, prompted, strict=True)):
-            for part in np.split(found, range(PROMPTS, len(found), PROMPTS)):
-                if not len(part):
-                    continue
+    def _flush(
+        self, items: list[Item], sample_of: Callable[[Item], Sample], keep: Callable[[Bools], Sequence[Kept]]
+    ) -> list[tuple[Item, list[Kept]]]:
+        samples = [sample_of(item) for item in items]
+        started = time.perf_counter()
+        prompted = any(sample.has_box.any() for sample in samples)
+        images = torch.stack([sample.image for sample in samples]).to(self.device)
+        embedding = self.system.encode(images) if prompted else None
+        self.seconds += time.perf_counter() - started
+        return [
+            (item, list(self._masks(embedding, index, sample, keep)))
+            for index, (item, sample) in enumerate(zip(items, samples, strict=True))
+        ]
+
+    def _masks(
+        self, embedding: Embedding | None, index: int, sample: Sample, keep: Callable[[Bools], Sequence[Kept]]
+    ) -> Iterator[Kept]:
+        for start in range(0, len(sample.has_box), PROMPTS):
+            asked = sample.has_box[start : start + PROMPTS]
+            masks = np.zeros((len(asked), *sample.geometry.original), dtype=bool)
+            started = time.perf_counter()
+            if embedding is not None and asked.any():
                 logits, _ = self.system.decode(
                     embedding,
-                    boxes=sample.boxes[torch.from_numpy(part)].to(self.device),
-                    image_index=torch.full((len(part),), index, device=self.device),
+                    boxes=sample.boxes[start : start + PROMPTS][torch.from_numpy(asked)].to(self.device),
+                    image_index=torch.full((int(asked.sum()),), index, device=self.device),
                 )
-                masks[index][part] = self.protocol.restore(logits, sample.geometry)
-        return masks
+                masks[asked] = self.protocol.restore(logits, sample.geometry)
+            self.seconds += time.perf_counter() - started
+            yield from keep(masks)
 
 
 class BoxFiller:
@@ -86,8 +97,10 @@ class BoxFiller:
 
     seconds = 0.0
 
-    def predict(self, items: Iterable[Item], sample_of: Callable[[Item], Sample]) -> Iterator[tuple[Item, Bools]]:
-        """Each item with the filled tight boxes of its sample's truth."""
+    def predict(
+        self, items: Iterable[Item], sample_of: Callable[[Item], Sample], keep: Callable[[Bools], Sequence[Kept]]
+    ) -> Iterator[tuple[Item, list[Kept]]]:
+        """Each item with what is kept of the filled tight boxes of its sample's truth."""
         for item in items:
             sample = sample_of(item)
             masks = np.zeros(sample.truth.shape, dtype=bool)
@@ -95,7 +108,7 @@ class BoxFiller:
                 if truth.any():
                     x0, y0, x1, y1 = (int(v) for v in tight_box(truth))
                     mask[y0 : y1 + 1, x0 : x1 + 1] = True
-            yield item, masks
+            yield item, list(keep(masks))
 
 
 def tight_box(mask: np.ndarray[Any, Any]) -> tuple[float, float, float, float]:

@@ -10,7 +10,9 @@ from typing import Literal
 from ...errors import UsageError
 from ..training.recipes import DEMO, Recipe
 
-EVALUATION_SETS = ("dis-vd", "coift", "hrsod")
+MASK_SETS = ("dis-vd", "coift", "hrsod")
+COCO = "coco"
+TRUE_BOXES = "truth"
 BOX_BASELINE = "baseline:box"
 
 Stage = Literal["baseline", "weights-only", "before", "trained"]
@@ -21,7 +23,9 @@ class SamHqOptions:
     """Options of the suite; paths and devices included, so this is more than what decides a row.
 
     Attributes:
-        backbones: Registry names; each is put under the SAM decoder.
+        backbones: Registry names; each is put under the common SAM decoder.
+        systems: Names of whole systems (`sam-vit-b`, `hq-sam-l`, ...), beside the backbones.
+        refine: Refine module of the common decoder; `auto` is conv where the backbone has maps of strides 4 and 8.
         weights: None to train; else weights to evaluate as they are: `demo`, or the path of a checkpoint.
         teacher: What the training starts from: `demo` (LinBench's demo weights: distill from them, then train), `none`
             (from scratch), or the path of a checkpoint of the system `teacher_system`.
@@ -31,7 +35,10 @@ class SamHqOptions:
         seed: Seed of initialisation, sampling and losses.
         protocol: `rwkvsam` or `hqsam`.
         data: Root of the real data sets; None for the demo data.
-        datasets: Registered evaluation sets below the data root.
+        datasets: Registered evaluation sets below the data root; None for COCO and the three mask sets of the paper's
+            Table 3 on the demo data, and for the mask sets, and COCO where `boxes` says with which boxes, on real ones.
+        boxes: Box prompts of COCO: `truth`, or the path of a detector's results file; None for the demo data's own.
+        boxes_per_image: Boxes of an image that are used, those of the highest scores; None for all.
         masks: Folders of the user's own (name, path); they replace the registered sets.
         train_masks: Folders of the user's own to train on; without them, `masks` are split by file name.
         held_out: Share of each folder in `masks` that is kept for evaluation when it is split.
@@ -45,7 +52,9 @@ class SamHqOptions:
         workers: Threads that read images and score masks beside the network.
     """
 
-    backbones: tuple[str, ...]
+    backbones: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+    refine: str = "auto"
     weights: str | None = None
     teacher: str = "demo"
     teacher_system: str = "rwkvsam-t"
@@ -54,7 +63,9 @@ class SamHqOptions:
     seed: int = 0
     protocol: str = "rwkvsam"
     data: Path | None = None
-    datasets: tuple[str, ...] = EVALUATION_SETS
+    datasets: tuple[str, ...] | None = None
+    boxes: str | None = None
+    boxes_per_image: int | None = None
     masks: tuple[tuple[str, Path], ...] = ()
     train_masks: tuple[tuple[str, Path], ...] = ()
     held_out: float = 0.3
@@ -68,8 +79,12 @@ class SamHqOptions:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        if not self.backbones:
-            raise UsageError("no backbone given; for example --backbone rwkvsam-s")
+        if not self.backbones and not self.systems:
+            raise UsageError("no backbone or system given; for example --backbone rwkvsam-s or --system sam-vit-b")
+        if self.datasets is not None and not self.datasets:
+            raise UsageError("no data set given; for example --datasets dis-vd,coift,hrsod")
+        if self.boxes_per_image is not None and self.boxes_per_image < 1:
+            raise UsageError(f"--boxes-per-image is {self.boxes_per_image}; expected 1 or more")
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"--device '{self.device}' is not known; expected cpu, cuda or cuda:<index>")
         if self.train_masks and not self.masks:
@@ -80,6 +95,13 @@ class SamHqOptions:
             raise UsageError(f"--limit is {self.limit}; expected 1 or more")
         if self.frame is not None and (self.frame < 32 or self.frame % 32):
             raise UsageError(f"--frame is {self.frame}; expected a positive multiple of 32")
+
+    @property
+    def evaluation_sets(self) -> tuple[str, ...]:
+        """The registered sets to evaluate on."""
+        if self.datasets is not None:
+            return tuple(dict.fromkeys(self.datasets))
+        return (COCO, *MASK_SETS) if self.data is None or self.boxes is not None else MASK_SETS
 
     @property
     def eval_frame(self) -> int:

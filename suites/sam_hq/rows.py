@@ -16,9 +16,9 @@ def score_metrics(scores: dict[str, Scores]) -> dict[str, float]:
     metrics = {f"{name}/{key}": value for name, found in scores.items() for key, value in found.summary().items()}
     iou = [value for found in scores.values() for value in found.iou]
     biou = [value for found in scores.values() for value in found.biou]
-    metrics |= {"miou": 100 * sum(iou) / len(iou), "mbiou": 100 * sum(biou) / len(biou), "n": len(iou)}
-    network = sum(found.seconds for found in scores.values())
-    return {**metrics, "network_seconds": network}
+    if iou:
+        metrics |= {"miou": 100 * sum(iou) / len(iou), "mbiou": 100 * sum(biou) / len(biou), "n": len(iou)}
+    return metrics
 
 
 def parameter_counts(system: System | None) -> dict[str, float]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from ...errors import DataError
-from ..data.datasets import find_dataset
+from ...errors import DataError, UsageError
+from ..data.augment import AugmentOptions
+from ..data.coco import CocoInstances
+from ..data.coco_boxes import BoxPrompts, detector_boxes, truth_boxes
+from ..data.datasets import find_dataset, open_coco
 from ..data.demo.build import build_demo, demo_root
+from ..data.demo.coco import COCO_DETECTIONS
 from ..data.masks import FolderMasks, MaskDataset, open_folder
-from .options import SamHqOptions
+from ..data.mixes import get_mix, open_mix
+from .options import COCO, TRUE_BOXES, SamHqOptions
 
 SPLIT_SEED = 0
-DIS_REPEATS = 40  # rwkvsam's recipe shows DIS5K-TR 40 times an epoch, COCONut-B once
 
 
 @dataclass(frozen=True)
@@ -21,9 +26,11 @@ class Sets:
 
     Attributes:
         kind: `demo`, `real` (registered sets) or `folders` (the user's own).
-        evaluation: Sets that are scored.
+        evaluation: Sets whose masks are scored one by one.
+        coco: COCO and its box prompts, scored by AP; None where it is not evaluated.
         train: Sets that are trained on; empty where nothing is trained.
         repeats: How often an epoch shows each training set.
+        augment: How samples of each training set are drawn; None where the recipe says it for all.
         split: How evaluation and training images were told apart, in words.
     """
 
@@ -32,10 +39,18 @@ class Sets:
     train: tuple[MaskDataset, ...]
     repeats: tuple[int, ...]
     split: str
+    coco: tuple[CocoInstances, BoxPrompts] | None = None
+    augment: tuple[AugmentOptions, ...] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all sets that are scored."""
+        return [dataset.name for dataset in self.evaluation] + ([self.coco[0].name] if self.coco else [])
 
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of each evaluation set by name."""
-        return {dataset.name: dataset.fingerprint() for dataset in self.evaluation}
+        scored = [*self.evaluation, *([self.coco[0]] if self.coco else [])]
+        return {dataset.name: dataset.fingerprint() for dataset in scored}
 
     def train_fingerprints(self) -> dict[str, str]:
         """Fingerprint of each training set by name."""
@@ -57,13 +72,36 @@ def choose_sets(options: SamHqOptions, *, drawing: Callable[[int, int], None] | 
     if options.masks:
         return _folders(options, training)
     if options.data is not None:
-        evaluation = tuple(find_dataset(name, options.data) for name in options.datasets)
-        train, repeats = _real_training(options) if training else ((), ())
-        return Sets("real", evaluation, train, repeats, "official sets")
+        evaluation, coco = _evaluation(options, options.data, options.boxes)
+        if not training:
+            return Sets("real", evaluation, (), (), "official sets", coco)
+        if options.recipe.mix:
+            mix = open_mix(get_mix(options.recipe.mix), options.data)
+            return Sets("real", evaluation, mix.datasets, mix.repeats, "official sets", coco, mix.options)
+        train, repeats = _training_sets_found(options.data)
+        return Sets("real", evaluation, train, repeats, "official sets", coco)
     root = build_demo(demo_root(cache=options.cache), progress=drawing)
-    evaluation = tuple(find_dataset(name, root) for name in options.datasets)
+    evaluation, coco = _evaluation(options, root, options.boxes or str(root / COCO_DETECTIONS))
     train = (find_dataset("coconut", root), find_dataset("dis-tr", root)) if training else ()
-    return Sets("demo", evaluation, train, (1,) * len(train), "drawn apart")
+    return Sets("demo", evaluation, train, (1,) * len(train), "drawn apart", coco)
+
+
+def _evaluation(
+    options: SamHqOptions, root: Path, boxes: str | None
+) -> tuple[tuple[MaskDataset, ...], tuple[CocoInstances, BoxPrompts] | None]:
+    masks = tuple(find_dataset(name, root) for name in options.evaluation_sets if name != COCO)
+    if COCO not in options.evaluation_sets:
+        return masks, None
+    dataset = open_coco(root)
+    if boxes is None:
+        raise UsageError(
+            "COCO needs box prompts: give --boxes FILE, a detector's results JSON (ViTDet-H's as in the paper), "
+            f"or --boxes {TRUE_BOXES} for the annotated boxes"
+        )
+    prompts = (
+        truth_boxes(dataset) if boxes == TRUE_BOXES else detector_boxes(dataset, boxes, top=options.boxes_per_image)
+    )
+    return masks, (dataset, prompts)
 
 
 def _folders(options: SamHqOptions, training: bool) -> Sets:
@@ -80,14 +118,15 @@ def _folders(options: SamHqOptions, training: bool) -> Sets:
     return Sets("folders", tuple(e for _, e in halves), tuple(t for t, _ in halves), (1,) * len(halves), split)
 
 
-def _real_training(options: SamHqOptions) -> tuple[tuple[MaskDataset, ...], tuple[int, ...]]:
+def _training_sets_found(root: Path) -> tuple[tuple[MaskDataset, ...], tuple[int, ...]]:
+    """Those of RWKV-SAM's training sets that are below the root, shown as often as its mix shows them."""
     found: list[tuple[MaskDataset, int]] = []
     problems = []
-    for name, repeats in (("coconut", 1), ("dis-tr", DIS_REPEATS)):
+    for one in get_mix("rwkvsam").sets:
         try:
-            found.append((find_dataset(name, options.data), repeats))
+            found.append((find_dataset(one.name, root), one.repeats))
         except DataError as error:
             problems.append(str(error))
     if not found:
-        raise DataError(f"no training set under {options.data}: {problems[0]}; or give --weights to evaluate only")
+        raise DataError(f"no training set under {root}: {problems[0]}; or give --weights to evaluate only")
     return tuple(dataset for dataset, _ in found), tuple(repeats for _, repeats in found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ import torch
 from ...backbones import backbone_options, backbone_spec
 from ...backbones.weights import file_sha256
 from ...errors import LinBenchError, StoreError, UsageError
-from ...heads.sam import System, create_system
+from ...heads.sam import System, SystemSpec, create_system, system_spec
+from ...heads.sam.refine import refine_operators
+from ...heads.sam.systems import OFFICIAL, SUFFIX
 from ...heads.sam.weights import DEMO, DEMO_SYSTEM, weights_path
 from ...kernels import resolve_backend
 from ...results.provenance import collect
@@ -28,13 +29,11 @@ from ..training.checkpoint import save_tensors
 from ..training.engine import Batches
 from ..training.pipeline import train_system
 from ..training.recipes import Optimisation
-from .evaluate import Scores, evaluate
-from .network import BoxFiller, Network
 from .options import BOX_BASELINE, SamHqOptions, Stage
-from .rows import curve_samples, draw_gallery, first_line, parameter_counts, score_metrics, score_samples
+from .rows import curve_samples, draw_gallery, first_line, score_samples
+from .scoring import probe, score_sets
 from .sets import choose_sets
 
-PROBE_IMAGES = 6
 CACHE_MIB = 1024
 
 
@@ -73,15 +72,17 @@ class _Run:
     def __init__(self, options: SamHqOptions, progress: Progress | None = None) -> None:
         self.options = options
         self.progress = progress
-        for backbone in options.backbones:
-            for operator in backbone_spec(backbone).operators:
+        systems = [*map(system_name, options.backbones), *options.systems]
+        self.systems = {subject_label(name): system_spec(name) for name in systems}
+        for spec in self.systems.values():
+            for operator in self._operators(spec):
                 resolve_backend(operator, options.device, torch.float32, options.kernels)
             if options.weights is not None:
-                weights_path(system_name(backbone), options.weights)
+                weights_path(spec.name, options.weights)
         self.made = 0
         if options.device != "cpu" and not torch.cuda.is_available():
             raise UsageError(f"--device {options.device}: no CUDA device works here (`bench doctor` says why); use cpu")
-        self.protocol = get_protocol(options.protocol)
+        get_protocol(options.protocol)
         self.sets = choose_sets(options, drawing=lambda done, total: self.say(f"drawing demo data {done}/{total}"))
         self.fingerprints = self.sets.fingerprints()
 
@@ -91,30 +92,36 @@ class _Run:
 
     def total(self) -> int:
         stages = 1 if self.options.weights is not None or self.options.masks == () else 2
-        return 1 + stages * len(self.options.backbones)
+        return 1 + stages * len(self.systems)
 
     def cells(self) -> dict[str, dict[Stage, Cell]]:
-        """Cells by backbone and stage, the baseline first."""
+        """Cells by subject and stage, the baseline first."""
         options = self.options
-        data = {
+        data: dict[str, Any] = {
             "data": self.sets.kind,
-            "datasets": [dataset.name for dataset in self.sets.evaluation],
+            "datasets": self.sets.names,
             "dataset_fingerprints": self.fingerprints,
             "protocol": options.protocol,
             "limit": options.limit,
         }
+        if self.sets.coco is not None:
+            _, prompts = self.sets.coco
+            data["boxes"] = prompts.sha256[:16] or prompts.source
+            data["boxes_per_image"] = options.boxes_per_image
         cells: dict[str, dict[Stage, Cell]] = {
             BOX_BASELINE: {"baseline": Cell(SamHq.name, BOX_BASELINE, {**data, "stage": "baseline"})}
         }
-        for backbone in options.backbones:
+        for subject, spec in self.systems.items():
             shared = {**data, "frame": options.eval_frame, "kernels": options.kernels, "split": self.sets.split}
             if options.batch != 1:
                 shared["batch"] = options.batch
+            if options.refine != "auto":
+                shared["refine"] = options.refine
             if options.weights is not None:
-                path = weights_path(system_name(backbone), options.weights)
+                path = weights_path(spec.name, options.weights)
                 weights = DEMO if options.weights == DEMO else _sha(path)[:16]
                 params = {**shared, "stage": "weights-only", "weights": weights, "weights_sha256": _sha(path)}
-                cells[backbone] = {"weights-only": Cell(SamHq.name, backbone, params)}
+                cells[subject] = {"weights-only": Cell(SamHq.name, subject, params)}
                 continue
             recipe = options.recipe.to_dict()
             trained = {
@@ -127,22 +134,22 @@ class _Run:
                 "seed": options.seed,
             }
             stages: tuple[Stage, ...] = ("before", "trained") if options.masks else ("trained",)
-            cells[backbone] = {stage: Cell(SamHq.name, backbone, {**trained, "stage": stage}) for stage in stages}
+            cells[subject] = {stage: Cell(SamHq.name, subject, {**trained, "stage": stage}) for stage in stages}
         return cells
 
     def rows(self, store: Store, resume: bool) -> Iterator[Row]:
-        for backbone, cells in self.cells().items():
+        for subject, cells in self.cells().items():
             found = {stage: store.done(cell) for stage, cell in cells.items()} if resume else {}
             if found and all(found.values()):
                 for row in found.values():
                     if row is not None:
                         self.made += 1
-                        self.say(f"{backbone}: already measured, row {row.cell.key}")
+                        self.say(f"{subject}: already measured, row {row.cell.key}")
                         yield row
                 continue
             last = list(cells)[-1]
             try:
-                for row in self._measure(backbone, cells, store):
+                for row in self._measure(subject, cells, store):
                     self.made += 1
                     yield row
             except KeyboardInterrupt:
@@ -164,25 +171,26 @@ class _Run:
                 self.made += 1
                 yield row
 
-    def _measure(self, backbone: str, cells: dict[Stage, Cell], store: Store) -> Iterator[Row]:
+    def _measure(self, subject: str, cells: dict[Stage, Cell], store: Store) -> Iterator[Row]:
         options = self.options
-        if backbone == BOX_BASELINE:
+        if subject == BOX_BASELINE:
             yield self._scored(None, cells["baseline"], store)
             return
         if options.weights is not None:
-            self.say(f"{backbone}: loading weights")
-            system = self._system(backbone, weights=options.weights)
+            self.say(f"{subject}: loading weights")
+            system = self._system(self.systems[subject], weights=options.weights)
             yield self._scored(system, cells["weights-only"], store)
             return
-        yield from self._trained(backbone, cells, store)
+        yield from self._trained(subject, cells, store)
 
-    def _trained(self, backbone: str, cells: dict[Stage, Cell], store: Store) -> Iterator[Row]:
+    def _trained(self, subject: str, cells: dict[Stage, Cell], store: Store) -> Iterator[Row]:
         options, recipe = self.options, self.options.recipe
         cell = cells["trained"]
         folder = options.cache / "train" / cell.key
         torch.manual_seed(options.seed)
-        same = options.teacher != "none" and self._teacher_system() == system_name(backbone)
-        student = self._system(backbone, weights=options.teacher if same else None, fresh=not same)
+        spec = self.systems[subject]
+        same = options.teacher != "none" and self._teacher_system() == spec.name and options.refine == "auto"
+        student = self._system(spec, weights=options.teacher if same else None, fresh=not same)
         teacher = self._teacher() if options.teacher != "none" and not same else None
         before: list[Row] = []
 
@@ -191,7 +199,7 @@ class _Run:
                 before.append(store.done(cells["before"]) or self._scored(student, cells["before"], store))
                 student.train()
 
-        self.say(f"{backbone}: training ({recipe.name} recipe, seed {options.seed})")
+        self.say(f"{subject}: training ({recipe.name} recipe, seed {options.seed})")
         trained = train_system(
             student,
             recipe,
@@ -201,12 +209,12 @@ class _Run:
             folder=folder,
             seed=options.seed,
             device=options.device,
-            probe=lambda: self._probe(student),
+            probe=lambda: probe(student, self.sets, self.options),
             after_distill=score_before,
         )
         yield from before
         weights = folder / "weights.safetensors"
-        save_tensors(weights, student.state_dict(), {"system": system_name(backbone), "recipe": recipe.name})
+        save_tensors(weights, student.state_dict(), {"system": spec.name, "recipe": recipe.name})
         extra = {
             "recipe": recipe.to_dict(),
             "precision": trained.precision,
@@ -218,7 +226,7 @@ class _Run:
         yield self._scored(student, cell, store, extra=extra, metrics=metrics, samples=curve_samples(trained.curves))
         for name in trained.curves:
             shutil.rmtree(folder / name, ignore_errors=True)
-        self.say(f"{backbone}: trained weights in {weights}")
+        self.say(f"{subject}: trained weights in {weights}")
 
     def _scored(
         self,
@@ -234,93 +242,58 @@ class _Run:
         options = self.options
         if system is not None:
             system.eval()
-        scores: dict[str, Scores] = {}
-        network = self._network(system)
-        started = time.monotonic()
-        for dataset in self.sets.evaluation:
-            seen = 0
-
-            def on_image(_: str, dataset_name: str = dataset.name, total: int = len(dataset)) -> None:
-                nonlocal seen
-                seen += 1
-                self.say(f"{cell.backbone}: {dataset_name} {seen}/{min(total, options.limit or total)}")
-
-            scores[dataset.name] = evaluate(
-                network,
-                dataset,
-                protocol=self.protocol,
-                frame=options.eval_frame,
-                limit=options.limit,
-                max_bad=options.max_bad,
-                keep=0 if system is None else -(-options.gallery // len(self.sets.evaluation)),
-                workers=options.workers,
-                on_image=on_image,
-            )
+        scores = score_sets(
+            system,
+            self.sets,
+            options,
+            results=options.cache / "predictions" / f"coco-{folder_name(cell.backbone)}-{cell.key}.json",
+            say=lambda message: self.say(f"{cell.backbone}: {message}"),
+        )
         row = Row(
             cell,
             "ok",
-            metrics={
-                **score_metrics(scores),
-                **parameter_counts(system),
-                "eval_seconds": time.monotonic() - started,
-                **(metrics or {}),
+            metrics={**scores.metrics, **(metrics or {})},
+            samples={**score_samples(scores.masks), **(samples or {})},
+            provenance={
+                **collect(options.device),
+                "run": {**scores.facts(self.sets), **self._facts(cell), **(extra or {})},
             },
-            samples={**score_samples(scores), **(samples or {})},
-            provenance={**collect(options.device), "run": {**self._facts(cell, scores), **(extra or {})}},
         )
         store.write(row)
         if system is not None and options.gallery:
             stem = f"gallery-{folder_name(cell.backbone)}-{self.sets.kind}-{cell.params['stage']}"
-            draw_gallery(store.root / "figures" / f"{stem}.png", scores)
+            draw_gallery(store.root / "figures" / f"{stem}.png", scores.masks)
         return row
 
-    def _facts(self, cell: Cell, scores: dict[str, Scores]) -> dict[str, Any]:
-        """What decides nothing but must be known: operator backends, unreadable images, the split."""
-        spec = None if cell.backbone == BOX_BASELINE else backbone_spec(cell.backbone)
-        operators = spec.operators if spec is not None else ()
+    def _facts(self, cell: Cell) -> dict[str, Any]:
+        """How it was run."""
+        spec = self.systems.get(cell.backbone)
+        operators = self._operators(spec) if spec is not None else ()
         return {
+            "system": spec.name if spec is not None else None,
             "kernels": {
                 name: resolve_backend(name, self.options.device, torch.float32, self.options.kernels)
                 for name in operators
             },
-            "bad_images": {name: found.bad for name, found in scores.items() if found.bad},
-            "empty_masks": {name: found.empty for name, found in scores.items() if found.empty},
             "split": self.sets.split,
             "threads": torch.get_num_threads(),
             "eval_precision": "fp32",
             "eval_workers": self.options.workers,
         }
 
-    def _probe(self, student: System) -> dict[str, float]:
-        """Quick scores on the first images of each set, at the evaluation's frame."""
-        network = self._network(student)
-        found = [
-            evaluate(
-                network,
-                dataset,
-                protocol=self.protocol,
-                frame=self.options.eval_frame,
-                limit=PROBE_IMAGES,
-                max_bad=self.options.max_bad,
-            )
-            for dataset in self.sets.evaluation
-        ]
-        iou = [value for scores in found for value in scores.iou]
-        biou = [value for scores in found for value in scores.biou]
-        return {"probe_miou": 100 * sum(iou) / len(iou), "probe_mbiou": 100 * sum(biou) / len(biou)}
-
-    def _network(self, system: System | None) -> Network | BoxFiller:
-        if system is None:
-            return BoxFiller()
-        return Network(system, self.protocol, device=self.options.device, batch=self.options.batch)
-
-    def _system(self, backbone: str, *, weights: str | None, fresh: bool = False) -> System:
+    def _system(self, spec: SystemSpec, *, weights: str | None, fresh: bool = False) -> System:
         overrides: dict[str, Any] = {}
-        if backbone_spec(backbone).operators:
+        if self._operators(spec):
             overrides["kernels"] = self.options.kernels
-        if fresh and self.options.recipe.layer_scale is not None and "layer_scale" in backbone_options(backbone):
+        if self.options.refine != "auto":
+            overrides["refine"] = self.options.refine
+        if fresh and self.options.recipe.layer_scale is not None and "layer_scale" in backbone_options(spec.backbone):
             overrides["layer_scale"] = self.options.recipe.layer_scale
-        return create_system(system_name(backbone), weights=weights, **overrides).to(self.options.device)
+        return create_system(spec.name, weights=weights, **overrides).to(self.options.device)
+
+    def _operators(self, spec: SystemSpec) -> tuple[str, ...]:
+        """LinBench's operators that a system calls."""
+        return tuple(dict.fromkeys((*backbone_spec(spec.backbone).operators, *refine_operators(self.options.refine))))
 
     def _teacher_system(self) -> str:
         return DEMO_SYSTEM if self.options.teacher == DEMO else self.options.teacher_system
@@ -355,7 +328,8 @@ class _Run:
                 steps=stage.steps,
                 seed=options.seed,
                 repeats=self.sets.repeats,
-                options=drawn if augmented else plain,
+                options=(self.sets.augment or drawn) if augmented else plain,
+                max_bad=options.max_bad,
                 start_step=step,
                 rank=rank,
                 world_size=world_size,
@@ -368,7 +342,13 @@ class _Run:
 
 def system_name(backbone: str) -> str:
     """The system of a backbone under the common decoder: RWKV-SAM's own has the backbone's name."""
-    return backbone if backbone in {"rwkvsam-t", "rwkvsam-s", "rwkvsam-b"} else f"{backbone}+sam"
+    return backbone if backbone in OFFICIAL and OFFICIAL[backbone].head == "common" else backbone + SUFFIX
+
+
+def subject_label(system: str) -> str:
+    """A system's name in rows: the backbone's under the common decoder, unless another system has that name."""
+    short = system.removesuffix(SUFFIX)
+    return system if short in OFFICIAL else short
 
 
 def _sha(path: Path) -> str:

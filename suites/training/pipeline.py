@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 
-from ...heads.sam import ConvRefine, System
+from ...heads.sam import StrideFourRefine, System
 from .engine import Batches, Curve, Probe, train_stage
 from .precision import resolve_precision
 from .recipes import Recipe
@@ -69,19 +69,10 @@ def train_system(
         StoreError: A checkpoint cannot be written.
     """
     precision = resolve_precision(recipe.precision, torch.device(device))
-    accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device == "cpu")
+    accelerator = open_accelerator(precision, device)
     student.to(accelerator.device)
     curves: dict[str, Curve] = {}
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    # Standard output belongs to the results.
-    with Progress(*columns, console=Console(stderr=True), disable=quiet or not accelerator.is_main_process) as progress:
+    with progress_bar(accelerator, quiet=quiet) as progress:
 
         def stage(name: str, module: nn.Module, batches: Batches) -> None:
             curves[name] = train_stage(
@@ -113,6 +104,25 @@ def train_system(
     return Trained(curves, precision)
 
 
+def open_accelerator(precision: str, device: str) -> Accelerator:
+    """Accelerate's handle for a device and a precision, `bf16` or `fp32`."""
+    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device == "cpu")
+
+
+def progress_bar(accelerator: Accelerator, *, quiet: bool = False) -> Progress:
+    """A bar with loss and time left, in the main process only."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    # Standard output belongs to the results.
+    return Progress(*columns, console=Console(stderr=True), disable=quiet or not accelerator.is_main_process)
+
+
 def copy_decoder(teacher: System, student: System) -> None:
     """Copy prompt encoder and mask decoder; what has another shape (projections of fine maps) stays as it is."""
     for source, target in (
@@ -127,5 +137,5 @@ def copy_decoder(teacher: System, student: System) -> None:
 def _encoder_parts(system: System) -> list[nn.Module]:
     """What computes the embedding and the projected fine maps."""
     refine = system.mask_decoder.refine
-    projections = [refine.hr_feat_proj, refine.mr_feat_proj] if isinstance(refine, ConvRefine) else []
+    projections = [refine.hr_feat_proj, refine.mr_feat_proj] if isinstance(refine, StrideFourRefine) else []
     return [system.backbone, system.neck, *projections]

@@ -119,6 +119,8 @@ class Recipe:
         augmentation: How samples of the joint stage are drawn; the distillation stage only scales images to the frame
             unless `augment_distill` says otherwise.
         augment_distill: Draw the distillation stage's images as the joint stage's.
+        mix: Published mix of training sets (`suites/data/mixes.py`) that real data must hold, drawn as it says; empty
+            to train on those of RWKV-SAM's sets that are there, drawn by `augmentation`.
     """
 
     name: str
@@ -133,6 +135,7 @@ class Recipe:
     joint: Optimisation
     loss: MaskLoss = field(default_factory=MaskLoss)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    mix: str = ""
 
     def __post_init__(self) -> None:
         for name in ("frame", "eval_frame"):
@@ -142,8 +145,9 @@ class Recipe:
         _require(self.precision in ("auto", "bf16", "fp32"), "precision", self.precision, "auto, bf16 or fp32")
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON-ready values."""
-        return dataclasses.asdict(self)
+        """The recipe as JSON-ready values; without a mix none is named."""
+        values = dataclasses.asdict(self)
+        return values if self.mix else {name: value for name, value in values.items() if name != "mix"}
 
 
 PAPER = Recipe(
@@ -176,6 +180,7 @@ PAPER = Recipe(
         weight_decay=0.05,
         clip_norm=5.0,
     ),
+    mix="rwkvsam",
 )
 
 DEMO = Recipe(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...heads.sam import ConvRefine, System
+from ...heads.sam import StrideFourRefine, System
 from ..data.batches import TrainBatch
 from .losses import mask_losses
 from .recipes import MaskLoss
@@ -36,7 +36,7 @@ class DistillStep(nn.Module):
         got = self.student.encode(batch["images"])
         losses = {"embedding": F.mse_loss(got.image.float(), wanted.image.float())}
         student, teacher = self.student.mask_decoder.refine, self._teacher[0].mask_decoder.refine
-        if isinstance(student, ConvRefine) and isinstance(teacher, ConvRefine):
+        if isinstance(student, StrideFourRefine) and isinstance(teacher, StrideFourRefine):
             with torch.no_grad():
                 target = teacher.project(wanted.maps)
             losses["fine"] = F.mse_loss(student.project(got.maps).float(), target.float())

@@ -77,7 +77,7 @@ def test_before_and_after_are_two_lines_and_the_box_baseline_is_the_last():
     lines = [cells for cells in table.cells if cells[1] != "only there"]
     assert [line[0] for line in lines] == ["vit-s", "vit-s", "baseline:box"]
     assert [line[table.columns.index(("", "stage"))] for line in lines] == ["before", "trained", "-"]
-    gains = [line[table.columns.index(("all images", "over box"))] for line in lines]
+    gains = [line[table.columns.index(("all masks", "over box"))] for line in lines]
     assert gains == ["-3.0 / -3.0", "+27.0 / +27.0", "-"]
 
 

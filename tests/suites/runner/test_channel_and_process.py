@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from linbench.suites.runner.channel import Channel
-from linbench.suites.runner.process import Worker, WorkerDiedError, WorkerHungError
+from linbench.suites.runner.process import Worker, WorkerBabbledError, WorkerDiedError, WorkerHungError
 
 PLUGS = Path(__file__).parent / "plugs"
 
@@ -77,6 +77,14 @@ def test_death_is_told_with_its_cause(worker, deed, code, words):
     assert not worker.alive
     if deed == "abort":
         assert "about to abort" in caught.value.stderr_tail
+
+
+@pytest.mark.parametrize("text", ["junk", "[1, 2]", '{"half": ', "\\xff"])
+def test_junk_on_the_pipe_is_no_answer(worker, text):
+    with pytest.raises(WorkerBabbledError, match="no answer"):
+        worker.ask({"do": "babble", "text": text}, timeout_s=60)
+    assert not worker.alive
+    assert gone(worker.pid)
 
 
 def test_a_hang_ends_at_the_limit(worker):

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 from linbench.suites.runner.sampling import Sampling, Timing, rounds, time_block, warm_up
+from linbench.suites.runner.timed import timed_metrics
 
 
 def test_warm_up_drops_the_cold_calls():
@@ -21,8 +22,12 @@ def test_warm_up_drops_the_cold_calls():
 def test_warm_up_that_never_settles_says_so():
     durations = itertools.count(1.0, 0.5)
     warm = warm_up(lambda: next(durations), limit_s=60)
-    assert not warm.stable
+    assert warm.stable is False
     assert warm.iterations < 20
+
+
+def test_a_warm_up_without_time_to_compare_does_not_say():
+    assert warm_up(lambda: 2.0, limit_s=5, least=10) == (2, 2.0, None)
 
 
 def test_warm_up_of_a_fast_step_fills_its_least_time():
@@ -80,6 +85,13 @@ def test_a_quiet_cell_ends_after_the_rounds():
         sampling.add([100.0] * sampling.iterations)
     assert sampling.converged
     assert len(sampling.blocks) == 6
+
+
+def test_a_99th_percentile_needs_662_samples():
+    prepared = {"warmup_stable": True, "first_call_s": 1.0}
+    for count, there in ((661, False), (662, True)):
+        sampling = Sampling(Timing(), 0.001, blocks=[[1.0] * 600, [1.0] * (count - 600)])
+        assert ("latency_ms_p99" in timed_metrics("latency_ms", sampling, prepared)) == there
 
 
 def test_turns_are_shuffled_complete_and_repeatable():

@@ -103,7 +103,7 @@ def test_finished_rows_are_not_made_again(options, tmp_path, monkeypatch):
     def measured(*_, **__):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(suite_module, "evaluate", measured)
+    monkeypatch.setattr(suite_module, "score_sets", measured)
     assert [row.created_utc for row in run(only, store)] == [row.created_utc for row in first]
     with pytest.raises(AssertionError, match="measured again"):
         run(only, store, resume=False)

@@ -27,6 +27,8 @@ def act(request):
         case "print":
             sys.stdout.write(('{"junk": true}' * 80 + "\n") * 10_000)
             sys.stdout.flush()
+        case "babble":
+            os.write(int(sys.argv[2]), request["text"].encode() + b"\n")
         case "large":
             return {"numbers": list(range(100_000))}
     return {"environment": os.environ.get("LINBENCH_TEST_MARK"), "path": sys.path}

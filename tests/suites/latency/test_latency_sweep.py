@@ -8,12 +8,21 @@ from typing import ClassVar
 import pytest
 from linbench.errors import UsageError
 from linbench.results.store import Store
-from linbench.suites import base, latency_sweep
+from linbench.suites import base
 from linbench.suites.latency import SUITE, LatencyOptions
+from linbench.suites.latency import sweep as sweeping
+from linbench.suites.runner import subject
+from linbench.suites.runner.health import BlockHealth
 from linbench.suites.runner.process import WorkerDiedError, WorkerHungError
 
 OPTIONS = LatencyOptions(
-    backbones=("quick", "slow"), resolutions=(64, 128, 256), subject="any:model", threads=1, budget_s=4.0, rounds=5
+    backbones=("quick", "slow"),
+    resolutions=(64, 128, 256),
+    subject="any:model",
+    threads=1,
+    budget_s=4.0,
+    rounds=5,
+    sentinel=False,
 )
 DURATIONS = {"quick": 0.1, "slow": 0.4}
 
@@ -24,7 +33,7 @@ class ScriptedWorker:
     script: ClassVar[dict] = {}
     made: ClassVar[list] = []
 
-    def __init__(self, environment):
+    def __init__(self, environment, *, module):
         self.environment = environment
         self.alive = True
         self.asked = []
@@ -50,11 +59,15 @@ class ScriptedWorker:
 
     def answer_build(self, request):
         provenance = {"device": {"type": "cpu", "name": "a CPU"}}
-        return {"import_s": 1.0, "build_s": 1.0, "weights_bytes": 2**20, "provenance": provenance}
+        return {"import_s": 1.0, "build_s": 1.0, "weights_bytes": 2**20, "gpu": None, "provenance": provenance}
+
+    def answer_check(self, request):
+        return {"against": "reference kernels in fp32", "rms": 1e-6, "tolerance": 1e-3, "wrong": ""}
 
     def answer_prepare(self, request):
         return {
-            "finite": True,
+            "wrong": "",
+            "graph_breaks": None,
             "first_call_s": 1.0,
             "iteration_s": DURATIONS[self.backbone],
             "warmup_iterations": 4,
@@ -90,8 +103,8 @@ class ScriptedWorker:
 def script(monkeypatch):
     monkeypatch.setattr(ScriptedWorker, "script", {})
     monkeypatch.setattr(ScriptedWorker, "made", [])
-    monkeypatch.setattr(latency_sweep, "Worker", ScriptedWorker)
-    monkeypatch.setattr(latency_sweep, "collect", lambda device: {"device": {"type": "cpu", "name": "a CPU"}})
+    monkeypatch.setattr(subject, "Worker", ScriptedWorker)
+    monkeypatch.setattr(subject, "collect", lambda device: {"device": {"type": "cpu", "name": "a CPU"}})
     monkeypatch.setattr(base, "device_name", lambda device: "a CPU")
     return ScriptedWorker.script
 
@@ -165,7 +178,7 @@ def test_a_dead_worker_costs_one_cell(script, tmp_path, error, statuses, operati
 
 
 def test_an_output_that_is_not_finite_gives_no_time(script, tmp_path):
-    script["slow", "prepare", 128] = {"finite": False}
+    script["slow", "prepare", 128] = {"wrong": "the output holds values that are not finite; no time is given"}
     rows = sweep(Store(tmp_path))
     assert rows["slow", 128].status == "wrong"
     assert "latency_ms" not in rows["slow", 128].metrics
@@ -235,3 +248,150 @@ def test_one_subject_after_the_other(script, tmp_path):
     rows = sweep(Store(tmp_path), options)
     assert list(rows) == [(name, size) for name in ("quick", "slow") for size in (64, 128, 256)]
     assert rows["quick", 64].provenance["schedule"]["peers"] == ["quick fp32"]
+
+
+class ScriptedHealth:
+    """Marks the blocks whose number is in `disturbed`."""
+
+    def __init__(self, disturbed):
+        self.disturbed, self.blocks = disturbed, 0
+
+    def start(self):
+        self.blocks += 1
+
+    def stop(self):
+        return BlockHealth("too hot" if self.blocks in self.disturbed else None, 2.0)
+
+    def facts(self):
+        return {"governor": None}
+
+
+def disturbed_row(monkeypatch, tmp_path, disturbed):
+    monkeypatch.setattr(sweeping, "watch", lambda subject: ScriptedHealth(disturbed))
+    options = LatencyOptions(**{**vars(OPTIONS), "backbones": ("slow",), "resolutions": (64,)})
+    return sweep(Store(tmp_path), options)["slow", 64]
+
+
+def test_a_disturbed_block_is_measured_again_and_kept_aside(script, tmp_path, monkeypatch):
+    row = disturbed_row(monkeypatch, tmp_path, {2})
+    assert row.metrics["rounds"] == 5
+    assert row.metrics["repeated_blocks"] == 1
+    assert row.metrics["marked_blocks"] == 0
+    assert row.samples["again"] == [{"round": 1, "ms": [400.0, 400.0], "mark": "too hot"}]
+    assert row.samples["mark"] == [None] * 5
+    assert row.metrics["energy_j"] == 1.0, "two calls a block"
+
+
+def test_a_block_that_stays_disturbed_counts_with_its_mark(script, tmp_path, monkeypatch):
+    row = disturbed_row(monkeypatch, tmp_path, {1, 2, 3})
+    assert row.metrics["repeated_blocks"] == 2
+    assert row.metrics["marked_blocks"] == 1
+    assert row.samples["mark"] == ["too hot", None, None, None, None]
+    assert row.provenance["health"] == {"governor": None}
+
+
+def test_a_wrong_output_gives_no_time_at_any_size(script, tmp_path):
+    script["slow", "check", None] = {"wrong": "the output differs from reference kernels in fp32 by 2e-01"}
+    rows = sweep(Store(tmp_path))
+    assert [rows["slow", size].status for size in (64, 128, 256)] == ["wrong"] * 3
+    assert "latency_ms" not in rows["slow", 64].metrics
+    assert rows["quick", 64].metrics["gate_rms"] == 1e-6
+    assert rows["quick", 64].provenance["gate"]["tolerance"] == 1e-3
+
+
+def test_a_warm_up_that_never_settles_makes_an_unstable_row(script, tmp_path):
+    script["slow", "prepare", 64] = {"warmup_stable": False}
+    script["slow", "prepare", 128] = {"warmup_stable": None}
+    rows = sweep(Store(tmp_path))
+    assert [rows["slow", size].status for size in (64, 128)] == ["unstable", "ok"]
+    assert rows["slow", 64].metrics["latency_ms"] == pytest.approx(400)
+
+
+def test_rows_that_took_turns_say_so(script, tmp_path):
+    options = LatencyOptions(**{**vars(OPTIONS), "dtypes": ("fp32", "bf16")})
+    turns = {}
+    for row in SUITE.run(options, store=Store(tmp_path)):
+        when = row.provenance["schedule"]
+        turns.setdefault(when["turns"], set()).add((row.cell.params["dtype"], row.cell.params["res"]))
+        assert when["turns"].startswith(when["sweep"])
+    assert sorted(map(sorted, turns.values())) == [
+        [(dtype, size)] for dtype in ("bf16", "fp32") for size in (64, 128, 256)
+    ]
+
+
+def rate(batch):
+    """Images a second: grows with the batch up to 24, then falls."""
+    return 10.0 * min(batch, 24) - 2.0 * max(0, batch - 24)
+
+
+@pytest.mark.parametrize(("fits", "best"), [(10_000, (22, 26)), (10, (9, 10)), (1, (1, 1))])
+def test_the_batch_of_the_best_throughput_is_searched(script, tmp_path, monkeypatch, fits, best):
+    def probe(self, request):
+        if request["batch"] > fits:
+            return {"status": "oom", "error": "out of memory", "asked_bytes": None, "free_bytes": None}
+        return {"images_per_s": rate(request["batch"]), "pass_s": 0.1}
+
+    def answer(self, request):
+        told = probe(self, request)
+        if told.get("status") == "oom":
+            self.alive = False
+            raise WorkerDiedError(-signal.SIGKILL, [])
+        return told
+
+    monkeypatch.setattr(ScriptedWorker, "answer_probe", answer, raising=False)
+    options = LatencyOptions(**{**vars(OPTIONS), "backbones": ("slow",), "resolutions": (64,), "batches": ("auto",)})
+    row = sweep(Store(tmp_path), options)["slow", 64]
+    assert row.status == "ok"
+    batch = row.metrics["best_batch"]
+    assert best[0] <= batch <= best[1]
+    assert row.metrics["images_per_s"] == pytest.approx(batch / 0.4)
+    assert "latency_ms" not in row.metrics
+    assert [1, rate(1)] in row.samples["tried"]
+    assert any(speed is None for _, speed in row.samples["tried"]) == (fits < 10_000)
+
+
+def test_where_no_image_fits_there_is_no_throughput(script, tmp_path, monkeypatch):
+    told = {"status": "oom", "error": "out of memory", "asked_bytes": 2**30, "free_bytes": None}
+    monkeypatch.setattr(ScriptedWorker, "answer_probe", lambda self, request: {}, raising=False)
+    script["slow", "probe", None] = told
+    options = LatencyOptions(**{**vars(OPTIONS), "backbones": ("slow",), "batches": ("auto",)})
+    rows = sweep(Store(tmp_path), options)
+    assert [row.status for row in rows.values()] == ["oom", "skipped", "skipped"]
+
+
+def test_the_sentinel_watches_and_harms_nothing(script, tmp_path, monkeypatch):
+    monkeypatch.setitem(DURATIONS, "sentinel:768", 0.01)
+    options = LatencyOptions(**{**vars(OPTIONS), "sentinel": True})
+    *rows, noise = SUITE.run(options, store=Store(tmp_path))
+    assert noise.cell.params["measure"] == "noise"
+    assert set(noise.samples) == {"begin", "middle", "end"}
+    assert noise.metrics["noise_floor"] == 0.0
+    assert {row.provenance["schedule"]["sweep"] for row in [*rows, noise]} == {noise.provenance["schedule"]["sweep"]}
+    assert not any(worker.alive for worker in ScriptedWorker.made)
+
+    script["sentinel:768", "block", 32] = WorkerDiedError(3, ["why"])
+    *rows, noise = SUITE.run(options, store=Store(tmp_path), resume=False)
+    assert {row.status for row in rows} == {"ok"}
+    assert noise.status == "crash"
+
+
+def test_nothing_to_measure_needs_no_sentinel(script, tmp_path, monkeypatch):
+    sweep(Store(tmp_path))
+    options = LatencyOptions(**{**vars(OPTIONS), "sentinel": True})
+    assert len(list(SUITE.run(options, store=Store(tmp_path)))) == 6
+
+
+def test_a_twin_is_never_measured_alone(script, tmp_path):
+    options = LatencyOptions(**{**vars(OPTIONS), "resolutions": (64,), "aa": True})
+    script["slow", "block", 64] = WorkerDiedError(3, [])
+    rows = list(SUITE.run(options, store=Store(tmp_path)))
+    assert [row.status for row in rows if row.cell.backbone == "slow"] == ["crash", "crash"]
+    quick = [row for row in rows if row.cell.backbone == "quick"]
+    assert len({row.provenance["schedule"]["turns"] for row in quick}) == 1
+    script.clear()
+    store = Store(tmp_path)
+    for path in (tmp_path / "runs" / "latency" / "quick").glob(f"{quick[0].cell.key}*"):
+        path.unlink()
+    ScriptedWorker.made.clear()
+    list(SUITE.run(options, store=store))
+    assert Counter(worker.backbone for worker in ScriptedWorker.made) == {"quick": 2, "slow": 2}
