@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -54,9 +55,13 @@ class Backbone(nn.Module):
 
     def run_block(self, block: Callable[..., Any], *inputs: Any) -> Any:
         """Call a block; under gradient checkpointing its inner activations are not kept."""
-        if self.gradient_checkpointing and torch.is_grad_enabled():
+        if not (self.gradient_checkpointing and torch.is_grad_enabled()):
+            return block(*inputs)
+        if torch.compiler.is_compiling():  # a compiled graph updates statistics once, and takes no contexts
             return checkpoint(block, *inputs, use_reentrant=False)
-        return block(*inputs)
+        return checkpoint(
+            block, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _counted_before(block))
+        )
 
     def check_images(self, images: Tensor) -> None:
         """Raise UsageError unless `images` is `[B, 3, H, W]` with sides that this backbone can serve."""
@@ -68,3 +73,18 @@ class Backbone(nn.Module):
             raise UsageError(
                 f"images are {height}x{width}; height and width must be positive multiples of {step} for this backbone"
             )
+
+
+@contextmanager
+def _counted_before(block: Callable[..., Any]) -> Iterator[None]:
+    """Keep the running statistics of a block's batch norms as they are while it sees the same batch again."""
+    modules = block.modules() if isinstance(block, nn.Module) else ()
+    norms = [module for module in modules if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, batches) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, batches

@@ -3,432 +3,247 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .spec import BackboneSpec
 
 SIDES = (224, 1024)
-RWKVSAM_SOURCE = "arXiv 2406.19369; HarborYuan/ovsam, projects/rwkvsam"
-RWKVSAM_DIMS = {"t": (32, 64, 192), "s": (64, 128, 384), "b": (128, 256, 768)}
+Pair = tuple[int, int]
+
+
+def _size(
+    family: BackboneSpec,
+    name: str,
+    params: int | Mapping[str, int],
+    macs: Pair,
+    flops: Pair | None = None,
+    *,
+    note: str = "",
+    **kwargs: Any,
+) -> BackboneSpec:
+    """One size of a family.
+
+    Args:
+        family: What all its sizes have in common.
+        name: Registry name.
+        params: Parameters of the backbone alone, or by convention.
+        macs: Multiply-adds at 224 and at 1024 pixels.
+        flops: FLOPs of LinBench's operators, likewise.
+        note: In place of the family's.
+        kwargs: Arguments of the builder besides the family's.
+    """
+    return replace(
+        family,
+        name=name,
+        kwargs={**family.kwargs, **kwargs},
+        params={"backbone": params} if isinstance(params, int) else params,
+        macs=dict(zip(SIDES, macs, strict=True)),
+        operator_flops=dict(zip(SIDES, flops, strict=True)) if flops else {},
+        note=note or family.note,
+    )
+
+
+def _head(backbone: int, width: int) -> dict[str, int]:
+    """Counts without and with a linear head of 1,000 classes."""
+    return {"backbone": backbone, "with_head": backbone + 1000 * width + 1000}
+
+
+def _neck(backbone: int, width: int) -> dict[str, int]:
+    """Counts without and with SAM's neck."""
+    return {"backbone": backbone, "with_neck": backbone + 256 * width + 9 * 256**2 + 4 * 256}
+
+
+def _at_1024(backbone: int, width: int) -> dict[str, int]:
+    """Counts without head, with it, and with it and a position embedding for 1024 pixels."""
+    counts = _head(backbone, width)
+    return {**counts, "with_head_1024": counts["with_head"] + (64**2 - 14**2) * width}
+
+
+RWKVSAM = BackboneSpec(
+    name="rwkvsam",
+    family="rwkvsam",
+    mixer="bi-wkv",
+    builder=".rwkvsam:RwkvSam",
+    source="arXiv 2406.19369; HarborYuan/ovsam, projects/rwkvsam",
+    operators=("bi_wkv", "q_shift_mix"),
+    strides=(4, 8, 16),
+    note="parameters as the paper counts them: no neck, no decoder, no classifier",
+)
+RWKVSAM_ADE = replace(RWKVSAM, kwargs={"final_stage": True}, strides=(4, 8, 16, 32), image_multiple=32)
+RWKVSAM_T: Mapping[str, Any] = {"dims": (32, 64, 192)}
+RWKVSAM_S: Mapping[str, Any] = {"dims": (64, 128, 384)}
+RWKVSAM_B: Mapping[str, Any] = {"dims": (128, 256, 768)}
+RWKVSAM_S_1: Mapping[str, Any] = {**RWKVSAM_S, "early_blocks": (1, 1)}
+RWKVSAM_S_2: Mapping[str, Any] = {**RWKVSAM_S, "early_blocks": (2, 2)}
+RWKVSAM_S_3: Mapping[str, Any] = {**RWKVSAM_S, "early_blocks": (3, 3)}
+
+VRWKV = BackboneSpec(
+    name="vrwkv",
+    family="vrwkv",
+    mixer="bi-wkv",
+    builder=".vrwkv:Vrwkv",
+    kwargs={"depth": 12},
+    source="arXiv 2403.02308; OpenGVLab/Vision-RWKV",
+    operators=("bi_wkv", "q_shift_mix"),
+    note="the RWKV-SAM paper quotes T and S without head, B with it",
+)
 VRWKV_S: Mapping[str, Any] = {"dim": 384, "post_norm": True, "layer_scale": 1.0}
 VRWKV_B: Mapping[str, Any] = {"dim": 768, "post_norm": True, "layer_scale": 1e-5}
+VRWKV_L_PARAMS = {"backbone": 328659968, "with_head": 334881768}
 VRWKV_L: Mapping[str, Any] = {
-    "dim": 1024,
-    "depth": 24,
-    "post_norm": True,
-    "key_norm": True,
-    "layer_scale": 1e-5,
-    "position_grid": 12,
-    "head_hidden": 3072,
+    **{"dim": 1024, "depth": 24, "post_norm": True, "layer_scale": 1e-5},
+    **{"key_norm": True, "position_grid": 12, "head_hidden": 3072},
 }
 
+VIT = BackboneSpec(
+    name="vit",
+    family="vit",
+    mixer="softmax",
+    builder=".vit:Vit",
+    source="arXiv 2012.12877 (DeiT)",
+    note="mean and std are DeiT's; timm's augreg weights of this shape want 0.5 for both",
+)
+EFFICIENTSAM = BackboneSpec(
+    name="efficientsam",
+    family="vit",
+    mixer="softmax",
+    builder=".vit:Vit",
+    kwargs={"class_token": "dropped", "final_norm": False},
+    source="arXiv 2312.00863; yformer/EfficientSAM",
+    note="the original writes attention out (attention='eager'); the paper's 22.4M of S includes the neck",
+)
+SAM_VIT = BackboneSpec(
+    name="samvit",
+    family="sam_vit",
+    mixer="softmax",
+    builder=".sam_vit:SamVit",
+    source="arXiv 2304.02643; facebookresearch/segment-anything",
+)
+SAM_B: Mapping[str, Any] = {"dim": 768, "depth": 12, "heads": 12, "global_blocks": (2, 5, 8, 11)}
+SAM_L: Mapping[str, Any] = {"dim": 1024, "depth": 24, "heads": 16, "global_blocks": (5, 11, 17, 23)}
+SAM_H: Mapping[str, Any] = {"dim": 1280, "depth": 32, "heads": 16, "global_blocks": (7, 15, 23, 31)}
+TINY_VIT = BackboneSpec(
+    name="tinyvit",
+    family="tiny_vit",
+    mixer="softmax",
+    builder=".tiny_vit:TinyVit",
+    source="arXiv 2207.10666, 2306.14289; ChaoningZhang/MobileSAM",
+    note="MobileSAM's form: the last stage stays at stride 16",
+)
 
-def _rwkvsam(
-    name: str, params: int, *, macs: tuple[int, int], operator_flops: tuple[int, int], **kwargs: Any
-) -> BackboneSpec:
-    size = name.split("-")[1]
-    return BackboneSpec(
-        name=name,
-        family="rwkvsam",
-        mixer="bi-wkv",
-        builder=".rwkvsam:RwkvSam",
-        kwargs={"dims": RWKVSAM_DIMS[size], **kwargs},
-        params={"backbone": params},
-        source=RWKVSAM_SOURCE,
-        operators=("bi_wkv", "q_shift_mix"),
-        strides=(4, 8, 16, 32) if kwargs.get("final_stage") else (4, 8, 16),
-        image_multiple=32 if kwargs.get("final_stage") else 16,
-        macs=dict(zip(SIDES, macs, strict=True)),
-        operator_flops=dict(zip(SIDES, operator_flops, strict=True)),
-        note="parameters as the paper counts them: no neck, no decoder, no classifier",
-    )
-
-
-def _vit(name: str, params: int, *, dim: int, heads: int, macs: Mapping[int, int]) -> BackboneSpec:
-    return BackboneSpec(
-        name=name,
-        family="vit",
-        mixer="softmax",
-        builder=".vit:Vit",
-        kwargs={"dim": dim, "heads": heads},
-        params={"backbone": params, "with_head": params + 1000 * dim + 1000},
-        source="arXiv 2012.12877 (DeiT)",
-        macs=macs,
-        note="mean and std are DeiT's; timm's augreg weights of this shape want 0.5 for both",
-    )
-
-
-def _vim(
-    name: str, params: int, *, dim: int, macs: Mapping[int, int], operator_flops: Mapping[int, int]
-) -> BackboneSpec:
-    with_head = params + 1000 * dim + 1000
-    return BackboneSpec(
-        name=name,
-        family="vim",
-        mixer="selective scan, two directions",
-        builder=".vim:Vim",
-        kwargs={"dim": dim},
-        params={"backbone": params, "with_head": with_head, "with_head_1024": with_head + (64**2 - 14**2) * dim},
-        source="arXiv 2401.09417; hustvl/Vim",
-        operators=("causal_conv1d", "selective_scan"),
-        macs=macs,
-        operator_flops=operator_flops,
-        note="counts quoted for 1024 pixels are those of position_grid=64 with the classifier head",
-    )
-
-
-def _vrwkv(
-    name: str, params: tuple[int, int], *, macs: Mapping[int, int], dim: int, depth: int = 12, **kwargs: Any
-) -> BackboneSpec:
-    return BackboneSpec(
-        name=name,
-        family="vrwkv",
-        mixer="bi-wkv",
-        builder=".vrwkv:Vrwkv",
-        kwargs={"dim": dim, "depth": depth, **kwargs},
-        params=dict(zip(("backbone", "with_head"), params, strict=True)),
-        source="arXiv 2403.02308; OpenGVLab/Vision-RWKV",
-        operators=("bi_wkv", "q_shift_mix"),
-        macs=macs,
-        operator_flops={side: 29 * (side // 16) ** 2 * dim * depth for side in (224, 1024)},
-        note="the RWKV-SAM paper quotes T and S without head, B with it",
-    )
-
-
-def _efficientsam(name: str, params: int, *, dim: int, heads: int, macs: Mapping[int, int]) -> BackboneSpec:
-    return BackboneSpec(
-        name=name,
-        family="vit",
-        mixer="softmax",
-        builder=".vit:Vit",
-        kwargs={"dim": dim, "heads": heads, "class_token": "dropped", "final_norm": False},
-        params={"backbone": params, "with_neck": params + 256 * dim + 9 * 256**2 + 4 * 256},
-        source="arXiv 2312.00863; yformer/EfficientSAM",
-        macs=macs,
-        note="the original writes attention out (attention='eager'); the paper's 22.4M of S includes the neck",
-    )
-
-
-BASED_S = BackboneSpec(
-    name="based-s",
+BASED = BackboneSpec(
+    name="based",
     family="based",
     mixer="taylor + window softmax",
     builder=".based:Based",
-    kwargs={"dim": 384, "heads": 6, "depth": 12, "feature_dim": 16, "window": 8},
-    params={"backbone": 20334336, "with_head": 20719336},
+    kwargs={"depth": 12, "feature_dim": 16, "window": 8},
     source="LinBench, after arXiv 2402.18668 (BASED)",
     operators=("taylor_linear_attention", "window_attention"),
-    macs={224: 4222515744, 1024: 87046520832},
     note="LinBench's own extension of BASED to images in the shape of ViT-S; no BASED for images is published",
 )
-
 SAM_LIGHTENING = BackboneSpec(
-    name="sam-lightening-style",
+    name="sam-lightening",
     family="sam-lightening",
     mixer="dilated softmax",
     builder=".sam_lightening:SamLightening",
-    kwargs={
-        "dim": 384,
-        "heads": 6,
-        "depth": 12,
-        "branches": (((1024, 2),), ((4096, 4),)),
-        "offsets": (0, 1, 2, 3, 4, 5),
-    },
-    params={"backbone": 21664128, "with_head": 22049128},
+    kwargs={"depth": 12, "branches": (((1024, 2),), ((4096, 4),)), "offsets": (0, 1, 2, 3, 4, 5)},
     source="LinBench, after arXiv 2403.09195 (SAM-Lightening)",
     operators=("dilated_attention",),
-    macs={224: 4274919936, 1024: 97844723712},
     note="the authors' values are unpublished: width, depth, segments, dilations and offsets are LinBench's",
 )
 
+VIM = BackboneSpec(
+    name="vim",
+    family="vim",
+    mixer="selective scan, two directions",
+    builder=".vim:Vim",
+    source="arXiv 2401.09417; hustvl/Vim",
+    operators=("causal_conv1d", "selective_scan"),
+    note="counts quoted for 1024 pixels are those of position_grid=64 with the classifier head",
+)
+VMAMBA = BackboneSpec(
+    name="vmamba",
+    family="vmamba",
+    mixer="selective scan, four directions",
+    builder=".vmamba:VMamba",
+    source="arXiv 2401.10166; MzeroMiko/VMamba",
+    operators=("selective_scan_2d",),
+    strides=(4, 8, 16, 32),
+    image_multiple=4,
+    dense={"out_norms": True},
+)
+VMAMBA_S1 = replace(VMAMBA, kwargs={"ssm_ratio": 1.0})
+VMAMBA_V0 = replace(VMAMBA, kwargs={"version": "v0"}, note="first version of VMamba")
+EFFICIENTVMAMBA = BackboneSpec(
+    name="efficientvmamba",
+    family="efficientvmamba",
+    mixer="selective scan, atrous",
+    builder=".efficientvmamba:EfficientVMamba",
+    source="arXiv 2403.09977; TerryPei/EfficientVMamba",
+    operators=("atrous_scan", "selective_scan", "atrous_merge"),
+    strides=(4, 8, 16, 32),
+    image_multiple=4,
+    dense={"out_norms": True},
+)
+NOTES = {
+    "vmamba-t": "VMamba-T[s2l5], trained with drop_path 0.2",
+    "vmamba-s": "VMamba-S[s2l15], trained with drop_path 0.3; the RWKV-SAM paper quotes it without the linear head",
+    "vmamba-b": "VMamba-B[s2l15], trained with drop_path 0.6",
+    "vmamba-t-s1l8": "VMamba-T[s1l8], trained with drop_path 0.2",
+    "vmamba-s-s1l20": "VMamba-S[s1l20], trained with drop_path 0.3",
+    "vmamba-b-s1l20": "VMamba-B[s1l20], trained with drop_path 0.5",
+    "efficientvmamba-s": "the repository's configuration file has 96 channels; 64 fit the published counts",
+}
 
-def _sam_vit(name: str, params: int, *, dim: int, depth: int, heads: int, macs: tuple[int, int]) -> BackboneSpec:
-    step = depth // 4
-    return BackboneSpec(
-        name=name,
-        family="sam_vit",
-        mixer="softmax",
-        builder=".sam_vit:SamVit",
-        kwargs={"dim": dim, "depth": depth, "heads": heads, "global_blocks": tuple(range(step - 1, depth, step))},
-        params={"backbone": params, "with_neck": params + 256 * dim + 9 * 256**2 + 4 * 256},
-        source="arXiv 2304.02643; facebookresearch/segment-anything",
-        macs=dict(zip((224, 1024), macs, strict=True)),
-    )
 
-
-def _vmamba(
-    name: str,
-    params: int,
-    *,
-    dims: int,
-    depths: tuple[int, ...],
-    macs: Mapping[int, int],
-    operator_flops: Mapping[int, int],
-    note: str,
-    **kwargs: Any,
+def _pyramid(
+    family: BackboneSpec, name: str, backbone: int, macs: Pair, flops: Pair, dims: int, blocks: int
 ) -> BackboneSpec:
-    return BackboneSpec(
-        name=name,
-        family="vmamba",
-        mixer="selective scan, four directions",
-        builder=".vmamba:VMamba",
-        kwargs={"dims": dims, "depths": depths, **kwargs},
-        params={"backbone": params, "with_head": params + 8000 * dims + 1000},
-        source="arXiv 2401.10166; MzeroMiko/VMamba",
-        operators=("selective_scan_2d",),
-        strides=(4, 8, 16, 32),
-        image_multiple=4,
-        macs=macs,
-        operator_flops=operator_flops,
-        dense={"out_norms": True},
-        note=note,
-    )
-
-
-def _efficientvmamba(
-    name: str,
-    params: int,
-    *,
-    dims: int,
-    depths: tuple[int, ...],
-    macs: Mapping[int, int],
-    operator_flops: Mapping[int, int],
-    note: str = "",
-) -> BackboneSpec:
-    return BackboneSpec(
-        name=name,
-        family="efficientvmamba",
-        mixer="selective scan, atrous",
-        builder=".efficientvmamba:EfficientVMamba",
-        kwargs={"dims": dims, "depths": depths},
-        params={"backbone": params, "with_head": params + 8000 * dims + 1000},
-        source="arXiv 2403.09977; TerryPei/EfficientVMamba",
-        operators=("atrous_scan", "selective_scan", "atrous_merge"),
-        strides=(4, 8, 16, 32),
-        image_multiple=4,
-        macs=macs,
-        operator_flops=operator_flops,
-        dense={"out_norms": True},
-        note=note,
-    )
+    """A VMamba or EfficientVMamba of `blocks` blocks in its third stage; `dims` channels in the first."""
+    note = NOTES.get(name, family.note)
+    depths = (2, 2, blocks, 2)
+    return _size(family, name, _head(backbone, 8 * dims), macs, flops, dims=dims, depths=depths, note=note)
 
 
 CATALOGUE = (
-    _rwkvsam(
-        "rwkvsam-t",
-        4957664,
-        macs=(1280090112, 26751270912),
-        operator_flops=(15278592, 319291392),
-    ),
-    _rwkvsam(
-        "rwkvsam-s",
-        19727296,
-        macs=(5069783040, 105948119040),
-        operator_flops=(30557184, 638582784),
-    ),
-    _rwkvsam(
-        "rwkvsam-b",
-        78702464,
-        macs=(20177977344, 421678546944),
-        operator_flops=(61114368, 1277165568),
-    ),
-    _rwkvsam(
-        "rwkvsam-s-1-1",
-        17249920,
-        macs=(4780769280, 99908321280),
-        operator_flops=(34922496, 729808896),
-        early_blocks=(1, 1),
-    ),
-    _rwkvsam(
-        "rwkvsam-s-2-2",
-        14772544,
-        macs=(4491755520, 93868523520),
-        operator_flops=(39287808, 821035008),
-        early_blocks=(2, 2),
-    ),
-    _rwkvsam(
-        "rwkvsam-s-3-3",
-        12295168,
-        macs=(4202741760, 87828725760),
-        operator_flops=(43653120, 912261120),
-        early_blocks=(3, 3),
-    ),
-    _rwkvsam(
-        "rwkvsam-t-ade",
-        5934176,
-        macs=(1371084288, 28652863488),
-        operator_flops=(15278592, 319291392),
-        final_stage=True,
-    ),
-    _rwkvsam(
-        "rwkvsam-s-ade",
-        23597248,
-        macs=(5432404992, 113526177792),
-        operator_flops=(30557184, 638582784),
-        final_stage=True,
-    ),
-    _rwkvsam(
-        "rwkvsam-b-ade",
-        94110080,
-        macs=(21625755648, 451934158848),
-        operator_flops=(61114368, 1277165568),
-        final_stage=True,
-    ),
-    _vrwkv("vrwkv-t", (5962176, 6155176), macs={224: 1156055040, 1024: 24159191040}, dim=192),
-    _vrwkv("vrwkv-s", (23435136, 23820136), macs={224: 4566417408, 1024: 95428804608}, **VRWKV_S),
-    _vrwkv("vrwkv-b", (92876544, 93645544), macs={224: 18150064128, 1024: 379299299328}, **VRWKV_B),
-    _vrwkv("vrwkv-l", (328659968, 334881768), macs={224: 64276660224, 1024: 1343251021824}, **VRWKV_L),
-    _vit("vit-t", 5524416, macs={224: 1253491200, 1024: 99699724800}, dim=192, heads=3),
-    _vit("vit-s", 21665664, macs={224: 4598498304, 1024: 242896610304}, dim=384, heads=6),
-    _vit("vit-b", 85798656, macs={224: 17563060224, 1024: 659781863424}, dim=768, heads=12),
-    _sam_vit("samvit-b", 88883456, dim=768, depth=12, heads=12, macs=(17521459200, 482817441792)),
-    _sam_vit("samvit-l", 307425280, dim=1024, depth=24, heads=16, macs=(61367255040, 1489350492160)),
-    _sam_vit("samvit-h", 636107520, dim=1280, depth=32, heads=16, macs=(126877040640, 2976783319040)),
-    BackboneSpec(
-        name="tinyvit-5m",
-        family="tiny_vit",
-        mixer="softmax",
-        builder=".tiny_vit:TinyVit",
-        params={"backbone": 5071124, "with_neck": 5743892},
-        source="arXiv 2207.10666, 2306.14289; ChaoningZhang/MobileSAM",
-        macs={224: 1641664640, 1024: 35685916160},
-        note="MobileSAM's form: the last stage stays at stride 16",
-    ),
-    _efficientsam("efficientsam-ti", 5523840, macs={224: 1246371840, 1024: 99656663040}, dim=192, heads=3),
-    _efficientsam("efficientsam-s", 21664512, macs={224: 4573642752, 1024: 242799869952}, dim=384, heads=6),
-    BASED_S,
-    SAM_LIGHTENING,
-    _vim(
-        "vim-t",
-        6955008,
-        dim=192,
-        macs={224: 1278001152, 1024: 26581450752},
-        operator_flops={224: 573714432, 1024: 11931512832},
-    ),
-    _vim(
-        "vim-s",
-        25411584,
-        dim=384,
-        macs={224: 4821811200, 1024: 100284825600},
-        operator_flops={224: 1147428864, 1024: 23863025664},
-    ),
-    _vim(
-        "vim-b",
-        96829440,
-        dim=768,
-        macs={224: 18706857984, 1024: 389057347584},
-        operator_flops={224: 2294857728, 1024: 47726051328},
-    ),
-    _vmamba(
-        "vmamba-t",
-        29936832,
-        dims=96,
-        depths=(2, 2, 5, 2),
-        macs={224: 4715440128, 1024: 98543075328},
-        operator_flops={224: 119218176, 1024: 2491416576},
-        note="VMamba-T[s2l5], trained with drop_path 0.2",
-    ),
-    _vmamba(
-        "vmamba-s",
-        49378752,
-        dims=96,
-        depths=(2, 2, 15, 2),
-        macs={224: 8498208768, 1024: 177595219968},
-        operator_flops={224: 185450496, 1024: 3875536896},
-        note="VMamba-S[s2l15], trained with drop_path 0.3; the RWKV-SAM paper quotes it without the linear head",
-    ),
-    _vmamba(
-        "vmamba-b",
-        87532800,
-        dims=128,
-        depths=(2, 2, 15, 2),
-        macs={224: 15068856320, 1024: 314908344320},
-        operator_flops={224: 247267328, 1024: 5167382528},
-        note="VMamba-B[s2l15], trained with drop_path 0.6",
-    ),
-    _vmamba(
-        "vmamba-t-s1l8",
-        29480064,
-        dims=96,
-        depths=(2, 2, 8, 2),
-        ssm_ratio=1.0,
-        macs={224: 4811853312, 1024: 100557914112},
-        operator_flops={224: 69543936, 1024: 1453326336},
-        note="VMamba-T[s1l8], trained with drop_path 0.2",
-    ),
-    _vmamba(
-        "vmamba-s-s1l20",
-        48243840,
-        dims=96,
-        depths=(2, 2, 20, 2),
-        ssm_ratio=1.0,
-        macs={224: 8468780544, 1024: 176980230144},
-        operator_flops={224: 109283328, 1024: 2283798528},
-        note="VMamba-S[s1l20], trained with drop_path 0.3",
-    ),
-    _vmamba(
-        "vmamba-b-s1l20",
-        85589504,
-        dims=128,
-        depths=(2, 2, 20, 2),
-        ssm_ratio=1.0,
-        macs={224: 15029618688, 1024: 314088357888},
-        operator_flops={224: 145711104, 1024: 3045064704},
-        note="VMamba-B[s1l20], trained with drop_path 0.5",
-    ),
-    _vmamba(
-        "vmamba-t-v0",
-        22124448,
-        dims=96,
-        depths=(2, 2, 9, 2),
-        version="v0",
-        macs={224: 3676194816, 1024: 76824969216},
-        operator_flops={224: 1933983744, 1024: 40416313344},
-        note="first version of VMamba",
-    ),
-    _vmamba(
-        "vmamba-s-v0",
-        43648416,
-        dims=96,
-        depths=(2, 2, 27, 2),
-        version="v0",
-        macs={224: 7688970240, 1024: 160683786240},
-        operator_flops={224: 3516334080, 1024: 73484206080},
-        note="first version of VMamba",
-    ),
-    _vmamba(
-        "vmamba-b-v0",
-        75229056,
-        dims=128,
-        depths=(2, 2, 27, 2),
-        version="v0",
-        macs={224: 13296238592, 1024: 277864251392},
-        operator_flops={224: 4688445440, 1024: 97978941440},
-        note="first version of VMamba",
-    ),
-    _efficientvmamba(
-        "efficientvmamba-t",
-        6108660,
-        dims=48,
-        depths=(2, 2, 4, 2),
-        macs={224: 656577792, 1024: 13685697792},
-        operator_flops={224: 131862528, 1024: 2755657728},
-    ),
-    _efficientvmamba(
-        "efficientvmamba-s",
-        10760688,
-        dims=64,
-        depths=(2, 2, 4, 2),
-        macs={224: 1142763520, 1024: 23818424320},
-        operator_flops={224: 175816704, 1024: 3674210304},
-        note="the repository's configuration file has 96 channels; 64 fit the published counts",
-    ),
-    _efficientvmamba(
-        "efficientvmamba-b",
-        32948136,
-        dims=96,
-        depths=(2, 2, 9, 2),
-        macs={224: 3688676352, 1024: 76885373952},
-        operator_flops={224: 263725056, 1024: 5511315456},
-    ),
+    _size(RWKVSAM, "rwkvsam-t", 4957664, (1280090112, 26751270912), (15278592, 319291392), **RWKVSAM_T),
+    _size(RWKVSAM, "rwkvsam-s", 19727296, (5069783040, 105948119040), (30557184, 638582784), **RWKVSAM_S),
+    _size(RWKVSAM, "rwkvsam-b", 78702464, (20177977344, 421678546944), (61114368, 1277165568), **RWKVSAM_B),
+    _size(RWKVSAM, "rwkvsam-s-1-1", 17249920, (4780769280, 99908321280), (34922496, 729808896), **RWKVSAM_S_1),
+    _size(RWKVSAM, "rwkvsam-s-2-2", 14772544, (4491755520, 93868523520), (39287808, 821035008), **RWKVSAM_S_2),
+    _size(RWKVSAM, "rwkvsam-s-3-3", 12295168, (4202741760, 87828725760), (43653120, 912261120), **RWKVSAM_S_3),
+    _size(RWKVSAM_ADE, "rwkvsam-t-ade", 5934176, (1371084288, 28652863488), (15278592, 319291392), **RWKVSAM_T),
+    _size(RWKVSAM_ADE, "rwkvsam-s-ade", 23597248, (5432404992, 113526177792), (30557184, 638582784), **RWKVSAM_S),
+    _size(RWKVSAM_ADE, "rwkvsam-b-ade", 94110080, (21625755648, 451934158848), (61114368, 1277165568), **RWKVSAM_B),
+    _size(VRWKV, "vrwkv-t", _head(5962176, 192), (1156055040, 24159191040), (13095936, 273678336), dim=192),
+    _size(VRWKV, "vrwkv-s", _head(23435136, 384), (4566417408, 95428804608), (26191872, 547356672), **VRWKV_S),
+    _size(VRWKV, "vrwkv-b", _head(92876544, 768), (18150064128, 379299299328), (52383744, 1094713344), **VRWKV_B),
+    _size(VRWKV, "vrwkv-l", VRWKV_L_PARAMS, (64276660224, 1343251021824), (139689984, 2919235584), **VRWKV_L),
+    _size(VIT, "vit-t", _head(5524416, 192), (1253491200, 99699724800), dim=192, heads=3),
+    _size(VIT, "vit-s", _head(21665664, 384), (4598498304, 242896610304), dim=384, heads=6),
+    _size(VIT, "vit-b", _head(85798656, 768), (17563060224, 659781863424), dim=768, heads=12),
+    _size(SAM_VIT, "samvit-b", _neck(88883456, 768), (17521459200, 482817441792), **SAM_B),
+    _size(SAM_VIT, "samvit-l", _neck(307425280, 1024), (61367255040, 1489350492160), **SAM_L),
+    _size(SAM_VIT, "samvit-h", _neck(636107520, 1280), (126877040640, 2976783319040), **SAM_H),
+    _size(TINY_VIT, "tinyvit-5m", _neck(5071124, 320), (1641664640, 35685916160)),
+    _size(EFFICIENTSAM, "efficientsam-ti", _neck(5523840, 192), (1246371840, 99656663040), dim=192, heads=3),
+    _size(EFFICIENTSAM, "efficientsam-s", _neck(21664512, 384), (4573642752, 242799869952), dim=384, heads=6),
+    _size(BASED, "based-s", _head(20334336, 384), (4222515744, 87046520832), dim=384, heads=6),
+    _size(SAM_LIGHTENING, "sam-lightening-style", _head(21664128, 384), (4274919936, 97844723712), dim=384, heads=6),
+    _size(VIM, "vim-t", _at_1024(6955008, 192), (1278001152, 26581450752), (573714432, 11931512832), dim=192),
+    _size(VIM, "vim-s", _at_1024(25411584, 384), (4821811200, 100284825600), (1147428864, 23863025664), dim=384),
+    _size(VIM, "vim-b", _at_1024(96829440, 768), (18706857984, 389057347584), (2294857728, 47726051328), dim=768),
+    _pyramid(VMAMBA, "vmamba-t", 29936832, (4715440128, 98543075328), (119218176, 2491416576), 96, 5),
+    _pyramid(VMAMBA, "vmamba-s", 49378752, (8498208768, 177595219968), (185450496, 3875536896), 96, 15),
+    _pyramid(VMAMBA, "vmamba-b", 87532800, (15068856320, 314908344320), (247267328, 5167382528), 128, 15),
+    _pyramid(VMAMBA_S1, "vmamba-t-s1l8", 29480064, (4811853312, 100557914112), (69543936, 1453326336), 96, 8),
+    _pyramid(VMAMBA_S1, "vmamba-s-s1l20", 48243840, (8468780544, 176980230144), (109283328, 2283798528), 96, 20),
+    _pyramid(VMAMBA_S1, "vmamba-b-s1l20", 85589504, (15029618688, 314088357888), (145711104, 3045064704), 128, 20),
+    _pyramid(VMAMBA_V0, "vmamba-t-v0", 22124448, (3676194816, 76824969216), (1933983744, 40416313344), 96, 9),
+    _pyramid(VMAMBA_V0, "vmamba-s-v0", 43648416, (7688970240, 160683786240), (3516334080, 73484206080), 96, 27),
+    _pyramid(VMAMBA_V0, "vmamba-b-v0", 75229056, (13296238592, 277864251392), (4688445440, 97978941440), 128, 27),
+    _pyramid(EFFICIENTVMAMBA, "efficientvmamba-t", 6108660, (656577792, 13685697792), (131862528, 2755657728), 48, 4),
+    _pyramid(EFFICIENTVMAMBA, "efficientvmamba-s", 10760688, (1142763520, 23818424320), (175816704, 3674210304), 64, 4),
+    _pyramid(EFFICIENTVMAMBA, "efficientvmamba-b", 32948136, (3688676352, 76885373952), (263725056, 5511315456), 96, 9),
 )

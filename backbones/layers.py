@@ -53,8 +53,8 @@ class MBConv(nn.Module):
         return in_row_strips(self._convolve, x, stride=self.stride, spoiled=spoiled, row_bytes=row_bytes)
 
     def _convolve(self, x: Tensor) -> Tensor:
-        branch = F.gelu(self.conv1_1x1(self.pre_norm(x)))
-        branch = F.gelu(self.conv2_kxk(branch))
+        branch = gelu(self.conv1_1x1(self.pre_norm(x)))
+        branch = gelu(self.conv2_kxk(branch))
         return self.shortcut(x) + self.conv3_1x1(branch)
 
 
@@ -124,6 +124,11 @@ class MixerBlock(nn.Module):
         """`x: [B, N, C] -> [B, N, C]`."""
         x = x + self.drop_path(self.attn(self.norm1(x), grid))
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Exact GELU, written over `x` where autograd does not need it any more."""
+    return F.gelu(x) if torch.is_grad_enabled() else torch.ops.aten.gelu_(x)
 
 
 def make_drop_path(rate: float) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,20 +25,22 @@ CLASSIFIER_HEADS = {
 # Counters of batch norm, of averaged models and of profilers, and what a module computes from its sizes by itself.
 COUNTERS = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
 DERIVED = (*COUNTERS, "relative_position_index", "relative_coords_table", "attn_mask", "attention_bias_idxs")
+# What training scripts put a state dict under, beside epochs, optimizers and options.
+NESTINGS = ("state_dict", "model", "module", "state_dict_ema", "model_ema")
 
 
-def load_official(module: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool = True) -> None:
+def load_official(module: nn.Module, state_dict: Mapping[str, Any], *, strict: bool = True) -> None:
     """Load tensors that are named in any known official layout.
 
-    Wrapper prefixes (`module.`, `model.`, ...) are taken off. A backbone takes the part under `backbone.`,
-    `backbone_student.`, `image_encoder.` or `encoder.` where there is one, and leaves the classifier head and other
-    parts of the file out. A position embedding of another grid is resized. A module with a method
-    `convert_official(state_dict)` (the SAM systems and heads) names the rest itself. Everything is checked before the
-    first tensor is copied.
+    A state dict under `state_dict`, `model` or the like is taken out, wrapper prefixes (`module.`, `model.`, ...) are
+    taken off. A backbone takes the part under `backbone.`, `backbone_student.`, `image_encoder.` or `encoder.` where
+    there is one, and leaves the classifier head and other parts of the file out. A position embedding of another grid
+    is resized. A module with a method `convert_official(state_dict)` (the SAM systems and heads) names the rest itself.
+    Everything is checked before the first tensor is copied.
 
     Args:
         module: A backbone, classifier, system or head of LinBench.
-        state_dict: Tensors by official name.
+        state_dict: Tensors by official name, or a whole checkpoint around them.
         strict: Every parameter must be found and every tensor used.
 
     Raises:
@@ -48,7 +51,7 @@ def load_official(module: nn.Module, state_dict: Mapping[str, Tensor], *, strict
 
 
 def official_state(
-    module: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool = True, hint: bool = True
+    module: nn.Module, state_dict: Mapping[str, Any], *, strict: bool = True, hint: bool = True
 ) -> dict[str, Tensor]:
     """The tensors that `load_official` copies, by the module's own names, after every check; nothing is copied.
 
@@ -62,7 +65,10 @@ def official_state(
         WeightsError: As for `load_official`.
     """
     own = module.state_dict()
-    state = _converted(module, state_dict)
+    tensors = named_tensors(state_dict)
+    if not tensors:
+        raise WeightsError(f"no tensors by name; expected a state dict, bare or under {', '.join(NESTINGS)}")
+    state = _converted(module, tensors)
     state = {
         key: _fit_position(value, own.get(key), key)
         for key, value in state.items()
@@ -74,16 +80,26 @@ def official_state(
     if misfits or (strict and (missing or unexpected)):
         faults = (("missing", missing), ("unexpected", unexpected), ("of another shape", misfits))
         text = "; ".join(f"{len(keys)} {what}: {_some(keys)}" for what, keys in faults if keys)
-        other = _other_backbone(state_dict) if hint else ""
+        other = _other_backbone(tensors) if hint else ""
         raise WeightsError(
             f"these weights are not of this {type(module).__name__}{other} ({text}); check the model's name and size"
         )
     state = {key: value for key, value in state.items() if key in own}
     if not state:
-        raise WeightsError(f"none of the {len(state_dict)} tensors belongs to this {type(module).__name__}")
+        raise WeightsError(f"none of the {len(tensors)} tensors belongs to this {type(module).__name__}")
     if fault := non_finite(state):
         raise WeightsError(f"these weights hold {fault}; nothing was loaded, get them again")
     return state
+
+
+def named_tensors(data: object) -> dict[str, Tensor]:
+    """The tensors of a state dict, which may lie under the names of `NESTINGS`; empty where there are none."""
+    for _ in NESTINGS:
+        found = [data[key] for key in NESTINGS if key in data] if isinstance(data, Mapping) else []
+        data = next((nested for nested in found if isinstance(nested, Mapping)), data)
+    if not isinstance(data, Mapping):
+        return {}
+    return {key: value for key, value in data.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
 def _converted(module: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -164,8 +180,14 @@ def backbone_part(state: Mapping[str, Tensor], *, own: Iterable[str] = ()) -> di
             continue
         found = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
         if found:
-            return strip_prefixes(found, [w for w in WRAPPERS if not any(key.startswith(w) for key in own)])
+            return backbone_part(unwrapped(found, own, WRAPPERS), own=own)
     return dict(state)
+
+
+def unwrapped(state: Mapping[str, Tensor], own: Iterable[str], prefixes: Iterable[str]) -> dict[str, Tensor]:
+    """Take those of the prefixes off that every key carries, but none that a name in `own` carries."""
+    own = tuple(own)
+    return strip_prefixes(state, [prefix for prefix in prefixes if not any(key.startswith(prefix) for key in own)])
 
 
 def _fit_position(value: Tensor, own: Tensor | None, key: str) -> Tensor:

@@ -46,18 +46,23 @@ class SpatialMix(nn.Module):
         self.key_norm = nn.LayerNorm(dim) if key_norm else None
         self.output = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """Mix `x: [B, N, C]` laid out on `grid`; decay and bonus are divided by the token count N."""
+    def forward(self, x: Tensor, grid: Grid, norm: nn.Module | None = None) -> Tensor:
+        """Mix `x: [B, N, C]` laid out on `grid`; decay and bonus are divided by the token count N.
+
+        With `norm`, mix `norm(x)`, which is held no longer than it is needed.
+        """
+        x = x if norm is None else norm(x)
         mix = torch.cat([self.spatial_mix_k, self.spatial_mix_v, self.spatial_mix_r]).squeeze(1)  # [3, C]
         to_key, to_value, to_receptance = q_shift_mix(x, mix, grid, backend=self.kernels)
+        tokens = x.shape[1]
         # What is no longer needed goes at once: in inference these are the largest tensors of the model.
+        del x
         receptance = self.receptance(to_receptance)
         del to_receptance
         key = self.key(to_key)
         del to_key
         value = self.value(to_value)
         del to_value
-        tokens = x.shape[1]
         mixed = bi_wkv(
             self.spatial_decay / tokens,
             self.spatial_first / tokens,
@@ -88,10 +93,12 @@ class ChannelMix(nn.Module):
         self.receptance = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(hidden, dim, bias=False)
 
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """Mix `x: [B, N, C]` laid out on `grid`."""
+    def forward(self, x: Tensor, grid: Grid, norm: nn.Module | None = None) -> Tensor:
+        """Mix `x: [B, N, C]`, or `norm(x)`, laid out on `grid`."""
+        x = x if norm is None else norm(x)
         mix = torch.cat([self.spatial_mix_k, self.spatial_mix_r]).squeeze(1)  # [2, C]
         to_key, to_receptance = q_shift_mix(x, mix, grid, backend=self.kernels)
+        del x
         receptance = self.receptance(to_receptance)
         del to_receptance
         hidden = relu_squared(self.key(to_key))
@@ -129,8 +136,8 @@ class RwkvBlock(nn.Module):
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         """`x: [B, N, C] -> [B, N, C]`."""
-        x = torch.addcmul(x, self.layer_scale_1, self.drop_path(self.attn(self.norm1(x), grid)))
-        return torch.addcmul(x, self.layer_scale_2, self.drop_path(self.mlp(self.norm2(x), grid)))
+        x = torch.addcmul(x, self.layer_scale_1, self.drop_path(self.attn(x, grid, self.norm1)))
+        return torch.addcmul(x, self.layer_scale_2, self.drop_path(self.mlp(x, grid, self.norm2)))
 
 
 def relu_squared(x: Tensor) -> Tensor:

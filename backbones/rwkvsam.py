@@ -7,11 +7,10 @@ Source: Yuan et al., "Mamba or RWKV: Exploring High-Quality and High-Efficiency 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Backbone, FeatureInfo, Features
-from .layers import LayerNorm2d, MBConv, init_conv_, init_linear_, to_map, to_tokens
+from .layers import LayerNorm2d, MBConv, gelu, init_conv_, init_linear_, to_map, to_tokens
 from .position import resize_position_embedding
 from .rwkv_blocks import Convention, RwkvBlock
 from .strips import in_row_strips
@@ -43,7 +42,7 @@ class Stem(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """`[B, 3, H, W] -> [B, C, H/2, W/2]`."""
         images = images.contiguous(memory_format=torch.channels_last)
-        return self.conv2(F.gelu(self.norm1(self.conv1(images))))
+        return self.conv2(gelu(self.norm1(self.conv1(images))))
 
 
 class Downsample(nn.Module):

@@ -77,7 +77,7 @@ def find_checkpoint(name: str) -> Checkpoint:
     Raises:
         UsageError: No such name; the message suggests near ones.
     """
-    subject, _, tag = name.partition(":")
+    subject, _, tag = (name, "", "") if name.startswith("timm:") else name.partition(":")
     known = checkpoints_for(subject)
     if not known and not any(name.startswith(start) for start in BY_HAND):
         near = difflib.get_close_matches(subject, {s for c in CHECKPOINTS for s in c.subjects}, n=3, cutoff=0.5)

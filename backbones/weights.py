@@ -8,7 +8,6 @@ import io
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from torch import Tensor
 
 from ..errors import WeightsError
 from .download import looks_like_markup
+from .official import NESTINGS, named_tensors
 
-NESTINGS = ("state_dict", "model", "module", "state_dict_ema", "model_ema")
 GIT_LFS = b"version https://git-lfs"
 
 
@@ -52,7 +51,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         except (SafetensorError, ValueError) as error:
             raise WeightsError(f"{path} is not a whole safetensors file ({error}); download it again") from error
-    return _tensors_of(_torch_load(path), path)
+    tensors = named_tensors(_torch_load(path))
+    if not tensors:
+        raise WeightsError(
+            f"{path} holds no tensors by name; expected a state dict, bare or under {', '.join(NESTINGS)}"
+        )
+    return tensors
 
 
 def _head(path: Path) -> bytes:
@@ -120,25 +124,10 @@ def _torch_load(path: Path) -> Any:
     except Exception as error:
         # The unpickler meets damaged bytes with whatever error they lead it to, assertions included.
         raise WeightsError(
-            f"{path} is truncated or not a checkpoint ({_first_line(error)}); download it again"
+            f"{path} is truncated or not a checkpoint ({_first_sentence(error)}); download it again"
         ) from error
 
 
-def _tensors_of(data: Any, path: Path) -> dict[str, Tensor]:
-    for _ in range(len(NESTINGS)):
-        nested = next(
-            (data[k] for k in NESTINGS if isinstance(data, Mapping) and isinstance(data.get(k), Mapping)), None
-        )
-        if nested is None:
-            break
-        data = nested
-    tensors = {k: v for k, v in data.items() if isinstance(v, Tensor)} if isinstance(data, Mapping) else {}
-    if not tensors:
-        raise WeightsError(
-            f"{path} holds no tensors by name; expected a state dict, bare or under {', '.join(NESTINGS)}"
-        )
-    return tensors
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:160] or type(error).__name__
+def _first_sentence(error: BaseException) -> str:
+    line = (str(error).splitlines() or [""])[0]
+    return line.partition(". ")[0][:160] or type(error).__name__

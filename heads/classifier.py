@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from ..backbones import create_backbone
 from ..backbones.base import Backbone
 from ..backbones.layers import init_linear_
-from ..backbones.official import CLASSIFIER_HEADS, backbone_state, load_official
+from ..backbones.official import (
+    BACKBONE_PREFIXES,
+    CLASSIFIER_HEADS,
+    WRAPPERS,
+    backbone_state,
+    load_official,
+    unwrapped,
+)
 from ..backbones.weight_files import resolve_weights
 from ..backbones.weights import read_checkpoint
 
@@ -40,6 +47,7 @@ class Classifier(nn.Module):
     def convert_official(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Bring official layouts (`backbone.` prefixed or bare; `head`, `head.fc`, `fc`, `classifier`) to our names."""
         own = {f"head.{key}" for key in self.head.state_dict()}
+        state = unwrapped(state, self.backbone.state_dict(), (*WRAPPERS, *BACKBONE_PREFIXES))
         head: dict[str, Tensor] = {}
         body: dict[str, Tensor] = {}
         for key, value in state.items():

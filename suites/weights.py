@@ -78,6 +78,8 @@ def check_weights(name: str | None = None, file: Path | None = None, *, cache: P
         raise UsageError(
             f"{file} is to be checked, but as what? Name a backbone or system: `bench weights check vit-s FILE`"
         )
+    if name is not None and file is None and not _is_subject(name) and Path(name).is_file():
+        raise UsageError(f"{name} is a file, but as what is it to be checked? `bench weights check vit-s {name}`")
     if name is None:
         return [_check(c, cached_path(c, cache=cache), cache) for c in CHECKPOINTS if is_cached(c, cache=cache)]
     if file is None:
@@ -90,6 +92,10 @@ def check_weights(name: str | None = None, file: Path | None = None, *, cache: P
     if any(name == checkpoint.name for checkpoint in CHECKPOINTS):
         return [_check(find_checkpoint(name), file, cache)]
     return [_check_own(name, file)]
+
+
+def _is_subject(name: str) -> bool:
+    return bool(checkpoints_for(name.partition(":")[0])) or name in list_backbones()
 
 
 def _record(checkpoint: Checkpoint, cache: Path | None) -> dict[str, Any]:
@@ -156,7 +162,7 @@ def _contents(subjects: tuple[str, ...], file: Path, classes: int) -> dict[str, 
             official_state(module, _finite(state))
             loads.append(subject)
         except LinBenchError as error:
-            faults.append(f"{subject}: {error}")
+            faults.append(f"{subject}: {error}" if len(subjects) > 1 else str(error))
     return {
         "loads": "into " + ", ".join(loads) if loads else "no" if faults else "not tried: there is no such model here",
         "finite": "no" if bad else "yes",

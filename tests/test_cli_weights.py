@@ -158,6 +158,8 @@ def test_check_of_a_file_of_ones_own(bench, toys, tmp_path):
         (("check", "vit-t"), "bench weights get vit-t:toy", 1),
         (("check", "vit-t", "absent.pth"), "absent.pth is no file", 1),
         (("check", "nothing-like-it", "here.pth"), "unknown backbone", 2),
+        (("check", "here.pth"), "here.pth is a file, but as what is it to be checked", 2),
+        (("check", "vit-s", "here.pth"), "error: vit-s: these weights are not of this Vit", 1),
     ],
 )
 def test_errors(bench, toys, tmp_path, arguments, said, code):

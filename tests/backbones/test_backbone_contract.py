@@ -1,5 +1,7 @@
 """What every registered backbone must do; a new one is tested as soon as it is registered."""
 
+import copy
+
 import linbench
 import pytest
 import torch
@@ -91,6 +93,22 @@ def test_gradient_checkpointing_changes_nothing_but_memory(name, image):
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, recomputed, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["efficientvmamba-t", "tinyvit-5m"])
+def test_gradient_checkpointing_counts_a_batch_once(name, image):
+    torch.manual_seed(0)
+    model = linbench.create_backbone(name, depths=(1, 1, 1, 1))
+    twin = copy.deepcopy(model)
+    twin.gradient_checkpointing = True
+    for trained in (model, twin):
+        trained(image(64, 64, batch=2)).pooled.square().sum().backward()
+    buffers = dict(model.named_buffers())
+    assert any(key.endswith("num_batches_tracked") for key in buffers)
+    for key, value in twin.named_buffers():
+        assert torch.equal(value, buffers[key]), key
+    for parameter, other in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["rwkvsam-t", "vit-t", "timm:resnet18"])

@@ -103,7 +103,9 @@ def test_truncated_anywhere(tmp_path, zipped):
     data = whole.read_bytes()
     for share in (0.0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98):
         path.write_bytes(data[: int(share * len(data))])
-        assert "download it again" in refusal(path)
+        said = refusal(path)
+        assert "download it again" in said
+        assert "If you are seeing this" not in said
 
 
 def test_truncated_safetensors(tmp_path):

@@ -29,12 +29,24 @@ def assert_loaded(module, state):
     "prefix",
     [
         *("", "module.", "module.module.", "model.", "backbone.", "backbone_student.", "image_encoder.", "encoder."),
-        *("module.backbone.", "model.image_encoder.module.", "_orig_mod.module.model.backbone."),
+        *("module.backbone.", "model.image_encoder.module.", "_orig_mod.module.model.backbone.", "backbone.backbone."),
     ],
 )
 def test_wrappers_are_taken_off(tiny, state, prefix):
     linbench.load_official(tiny, {prefix + key: value for key, value in state.items()})
     assert_loaded(tiny, state)
+
+
+@pytest.mark.parametrize("nesting", ["state_dict", "model", "module", "model_ema"])
+def test_a_whole_checkpoint_is_taken_for_its_state_dict(tiny, state, nesting):
+    checkpoint = {"epoch": 7, "optimizer": {"state": {}, "lr": 0.1}, "args": None}
+    linbench.load_official(tiny, {**checkpoint, nesting: {f"module.{key}": value for key, value in state.items()}})
+    assert_loaded(tiny, state)
+    linbench.load_official(tiny, {**checkpoint, **state})
+    with pytest.raises(
+        WeightsError, match="no tensors by name; expected a state dict, bare or under state_dict, model"
+    ):
+        linbench.load_official(tiny, {**checkpoint, nesting: {}})
 
 
 HEADS = ["head.", "head.fc.", "head.layers.head.", "fc.", "classifier.", "classifier.head."]
@@ -63,6 +75,18 @@ def test_a_classifier_takes_the_head_too(state, head, prefix):
     weight, bias = torch.randn(5, 192), torch.randn(5)
     checkpoint = {prefix + key: value for key, value in state.items()}
     linbench.load_official(classifier, {**checkpoint, head + "weight": weight, head + "bias": bias})
+    assert_loaded(classifier.backbone, state)
+    assert torch.equal(classifier.head.weight, weight)
+    assert torch.equal(classifier.head.bias, bias)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("prefix", ["backbone.", "module.backbone.", "model.", "encoder.module."])
+def test_a_classifier_whose_names_all_carry_a_prefix(state, head, prefix):
+    classifier = linbench.create_classifier("rwkvsam-t", num_classes=5)
+    weight, bias = torch.randn(5, 192), torch.randn(5)
+    checkpoint = {**state, head + "weight": weight, head + "bias": bias}
+    linbench.load_official(classifier, {prefix + key: value for key, value in checkpoint.items()})
     assert_loaded(classifier.backbone, state)
     assert torch.equal(classifier.head.weight, weight)
     assert torch.equal(classifier.head.bias, bias)

@@ -60,6 +60,7 @@ def test_what_file_names_say_of_digests():
         ("vrwkv-l:in1k", "official:in22k-in1k, official:in22k"),
         ("efficientvmamba-t", "huggingface.co/TerryPei"),
         ("rwkvsam-s", "published no weights"),
+        ("timm:resnet18", "for 'timm:resnet18': from Python, pass pretrained=True"),
         ("nothing at all", "bench weights list"),
     ],
 )
