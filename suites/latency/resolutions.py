@@ -22,7 +22,7 @@ def parse_resolutions(text: str) -> tuple[int, ...]:
         first, last, step = int(spread[1]), int(spread[2]), int(spread[3] or DEFAULT_STEP)
         sides = _spread(text, first, last, step)
     elif re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", text):
-        sides = tuple(sorted({int(part) for part in text.split(",")}))
+        sides = tuple(sorted({int(part) for part in re.findall(r"\d+", text)}))
     else:
         raise UsageError(f"--res '{text}': {EXPECTED}")
     bad = [side for side in sides if side <= 0 or side % PATCH]

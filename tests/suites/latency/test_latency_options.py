@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from linbench.errors import UsageError
 from linbench.suites import list_suites, suite
@@ -62,6 +62,7 @@ def test_spread_holds_both_ends(first, count, step):
     assert sides[-1] == 16 * (first + count * step)
 
 
+@example("0\x1f")
 @given(st.text(max_size=20))
 def test_any_text_is_read_or_refused(text):
     try:

@@ -1,0 +1,94 @@
+"""What the commands share: options that several have, and what is done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from ...errors import UsageError
+
+if TYPE_CHECKING:
+    from ...results.schema import Row
+    from ...results.store import Store
+    from ..base import Suite
+
+OptionsT = TypeVar("OptionsT")
+
+Results = Annotated[
+    Path | None, typer.Option("--results", envvar="LINBENCH_RESULTS", help="Results folder (default: results).")
+]
+Cache = Annotated[
+    Path | None, typer.Option("--cache", envvar="LINBENCH_CACHE", help="Cache folder (default: ~/.cache/linbench).")
+]
+Data = Annotated[
+    Path | None, typer.Option("--data", envvar="LINBENCH_DATA", help="Root of the real data sets (default: demo data).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be measured, and what is there already.")]
+Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Take rows this installation finished; no: again.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores).")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:0.")]
+
+
+def names_in(texts: Iterable[str]) -> tuple[str, ...]:
+    """Names in comma lists, each once."""
+    return tuple(dict.fromkeys(name.strip() for text in texts for name in text.split(",") if name.strip()))
+
+
+def numbers_in(option: str, text: str | None) -> tuple[int, ...]:
+    """Whole numbers in a comma list."""
+    parts = names_in([text or ""])
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"{option} '{text}' cannot be read; expected whole numbers, for example {option} 1,2")
+    return tuple(map(int, parts))
+
+
+def folders_in(option: str, texts: Iterable[str] | None) -> tuple[tuple[str, Path], ...]:
+    """`NAME=FOLDER` texts as pairs."""
+    folders = []
+    for text in texts or ():
+        name, found, path = text.partition("=")
+        if not found or not name or not path:
+            raise UsageError(
+                f"{option} '{text}' cannot be read; expected NAME=FOLDER, for example {option} HORSE=photos/horse"
+            )
+        folders.append((name, Path(path).expanduser()))
+    if len({name for name, _ in folders}) < len(folders):
+        raise UsageError(f"{option} names a folder twice; give each a name of its own")
+    return tuple(folders)
+
+
+def open_store(results: Path | None, cache: Path | None = None) -> Store:
+    """The store below the results folder, for rows of this installation."""
+    from ... import settings
+    from ...results.store import Store
+
+    return Store(settings.results_root(results), installation=settings.installation(cache))
+
+
+def use_threads(threads: int | None) -> None:
+    """Let torch compute with so many threads; None leaves it as it is."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def measure(
+    suite: Suite[OptionsT], options: OptionsT, store: Store, *, resume: bool, dry_run: bool, as_json: bool
+) -> list[Row]:
+    """Plan or run a suite, show its rows, and end with 1 where one of them failed."""
+    from ..terminal import Ticker, show_plan, show_rows
+
+    with Ticker() as ticker:
+        if dry_run:
+            show_plan(suite.plan(options), store, resume, as_json)
+            return []
+        store.check_writable()
+        rows = list(suite.run(options, store=store, progress=ticker, resume=resume))
+    if not show_rows(rows, store, as_json):
+        raise typer.Exit(1)
+    return rows
