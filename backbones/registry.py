@@ -8,7 +8,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from ..errors import UsageError
 from .catalogue import CATALOGUE
@@ -135,8 +135,11 @@ def create_backbone(name: str, *, weights: str | None = None, kernels: str = "au
         raise UsageError(
             f"'{name}' calls none of LinBench's operators, so kernels='{kernels}' cannot apply; leave it out"
         )
+    builder = _builder(spec)
+    if spec.builder.startswith("."):
+        _check_choices(name, builder, overrides)
     try:
-        backbone = _builder(spec)(**kwargs)
+        backbone = builder(**kwargs)
     except TypeError as error:
         raise UsageError(f"cannot build '{name}' with {overrides or 'its defaults'}: {error}") from error
     require_backbone(backbone, spec.builder)
@@ -152,3 +155,13 @@ def create_backbone(name: str, *, weights: str | None = None, kernels: str = "au
 def _builder(spec: BackboneSpec) -> Callable[..., Backbone]:
     builder: Callable[..., Backbone] = import_attribute(spec.builder)
     return builder
+
+
+def _check_choices(name: str, builder: Callable[..., Backbone], overrides: Mapping[str, Any]) -> None:
+    """Raise UsageError where an override is none of the words that its annotation allows."""
+    parameters = inspect.signature(builder, eval_str=True).parameters
+    for option, value in overrides.items():
+        hint = parameters[option].annotation if option in parameters else None
+        words = get_args(hint) if get_origin(hint) is Literal else (value,)
+        if value not in words:
+            raise UsageError(f"cannot build '{name}' with {option}={value!r}; expected one of {', '.join(words)}")

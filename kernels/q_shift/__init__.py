@@ -20,6 +20,7 @@ _BACKENDS = (
     Backend("cpu", devices=("cpu",), dtypes=(torch.float32, torch.bfloat16, torch.float16), module="numba"),
     triton_backend(),
     Backend("torch"),
+    Backend("reference"),
 )
 register_operator("q_shift", _BACKENDS)
 register_operator("q_shift_mix", _BACKENDS)
@@ -63,7 +64,7 @@ def q_shift(
         shift: Distance in tokens; 0 leaves `x` as it is.
         gamma: Share of the channels in each group, at most 1/4.
         class_token: Where a token stands that belongs to no place and stays as it is: `first`, `last` or nowhere.
-        backend: `auto`, `cpu` (numba), `triton` or `torch`.
+        backend: `auto`, `cpu` (numba), `triton`, `torch` or `reference`.
 
     Returns:
         `[B, N, C]`, contiguous, in the dtype of `x`.
@@ -100,7 +101,7 @@ def q_shift_mix(
         shift: As for `q_shift`.
         gamma: As for `q_shift`.
         class_token: As for `q_shift`; all its mixes are the token itself.
-        backend: `auto`, `cpu` (numba), `triton` or `torch`.
+        backend: `auto`, `cpu` (numba), `triton`, `torch` or `reference`.
 
     Returns:
         M tensors `[B, N, C]`, each contiguous, in the dtype of `x`; differentiable once for `x` and `mix`.

@@ -8,12 +8,16 @@ import torch
 from torch import Tensor
 
 from ..registration import define_operator
-from . import plain
+from . import plain, reference
 from .layout import Grid, channel_groups, reversed_groups
 
 
 def _state_dtype(*tensors: Tensor) -> torch.dtype:
     return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+
+
+def _written_out(backend: str) -> plain.Shift:
+    return reference.shifted if backend == "reference" else plain.shifted
 
 
 def _shift(
@@ -30,7 +34,7 @@ def _shift(
         from . import cpu
 
         return cpu.shifted(x.float().contiguous(), grid, groups).to(x.dtype)
-    return plain.shifted(x, grid, groups)
+    return _written_out(backend)(x, grid, groups)
 
 
 def _fake_shift(x: Tensor, *_: Any) -> Tensor:
@@ -61,7 +65,7 @@ def _mix(
 
         outputs = cpu.mix_forward(*inputs)
     else:
-        outputs = plain.mix_forward(*inputs)
+        outputs = plain.mix_forward(*inputs, _written_out(backend))
     return [output.to(x.dtype) for output in outputs]
 
 
@@ -96,7 +100,7 @@ def _mix_backward(
 
         gx, gmix = cpu.mix_backward(*inputs)
     else:
-        gx, gmix = plain.mix_backward(*inputs, reversed_groups(groups))
+        gx, gmix = plain.mix_backward(*inputs, reversed_groups(groups), _written_out(backend))
     return gx.to(x.dtype), gmix.to(mix.dtype)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from .layout import Grid, Group
+
+Shift = Callable[[Tensor, Grid, list[Group]], Tensor]
 
 
 def shifted(x: Tensor, grid: Grid, groups: list[Group]) -> Tensor:
@@ -27,19 +31,25 @@ def shifted(x: Tensor, grid: Grid, groups: list[Group]) -> Tensor:
     return moved
 
 
-def mix_forward(x: Tensor, mix: Tensor, grid: Grid, groups: list[Group]) -> list[Tensor]:
-    """`mix[m] * x + (1 - mix[m]) * shifted(x)` for each row of `mix` `[M, C]`."""
-    neighbour = shifted(x, grid, groups)
+def mix_forward(x: Tensor, mix: Tensor, grid: Grid, groups: list[Group], shift: Shift = shifted) -> list[Tensor]:
+    """`mix[m] * x + (1 - mix[m]) * shift(x)` for each row of `mix` `[M, C]`."""
+    neighbour = shift(x, grid, groups)
     return [row * x + (1 - row) * neighbour for row in mix]
 
 
 def mix_backward(
-    x: Tensor, mix: Tensor, grads: list[Tensor], grid: Grid, groups: list[Group], adjoint: list[Group]
+    x: Tensor,
+    mix: Tensor,
+    grads: list[Tensor],
+    grid: Grid,
+    groups: list[Group],
+    adjoint: list[Group],
+    shift: Shift = shifted,
 ) -> tuple[Tensor, Tensor]:
     """Gradients for `x` and `mix`."""
-    difference = x - shifted(x, grid, groups)
+    difference = x - shift(x, grid, groups)
     to_neighbour = sum(((1 - row) * g for row, g in zip(mix, grads, strict=True)), torch.zeros_like(x))
-    gx = shifted(to_neighbour, grid, adjoint)
+    gx = shift(to_neighbour, grid, adjoint)
     for row, g in zip(mix, grads, strict=True):
         gx = gx + row * g
     gmix = torch.stack([(g * difference).sum((0, 1)) for g in grads])

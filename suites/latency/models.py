@@ -14,7 +14,8 @@ from ...backbones.registry import backbone_options
 from ...errors import UsageError
 
 Inputs = tuple[Tensor, ...]
-PLAIN = ("reference", "torch")
+# The reference of Bi-WKV is O(T^2): as a check of whole models it would take minutes.
+PLAIN = ("torch", "reference")
 
 
 def build_model(params: dict[str, Any], *, reference: bool = False) -> nn.Module:
@@ -48,7 +49,7 @@ def _at_stage(stage: str, name: str, overrides: dict[str, Any]) -> nn.Module:
 
 
 def plain_backend(backbone: str) -> str:
-    """The simplest backend that all operators of a backbone have: `reference`, or `torch` where one has none."""
+    """The plain backend that all operators of a backbone have: `torch`, or `reference` where one has none."""
     from ...kernels import operator_backends
 
     wanted = set(backbone_spec(backbone).operators)

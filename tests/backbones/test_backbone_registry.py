@@ -82,6 +82,22 @@ def test_unknown_option_is_named():
         linbench.create_backbone("rwkvsam-t", attention="eager")
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "words"),
+    [
+        ("vit-t", {"attention": "flash"}, "sdpa, eager"),
+        ("samvit-b", {"attention": None}, "sdpa, eager"),
+        ("vit-t", {"class_token": "last"}, "first, dropped, none"),
+        ("vmamba-t", {"version": "v1"}, "v0, v2"),
+        ("rwkvsam-t", {"convention": "official"}, "paper, cuda"),
+        ("vrwkv-t", {"convention": "CUDA"}, "paper, cuda"),
+    ],
+)
+def test_a_word_that_an_option_does_not_take(hollow, name, option, words):
+    with pytest.raises(UsageError, match=f"cannot build '{name}' with .*; expected one of {words}"):
+        hollow(name, **option)
+
+
 def test_a_backend_for_a_model_without_operators():
     with pytest.raises(UsageError, match="none of LinBench's operators"):
         linbench.create_backbone("vit-t", kernels="cpu")

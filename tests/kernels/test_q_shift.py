@@ -14,7 +14,7 @@ from linbench.kernels.q_shift.op import q_shift_mix_op, q_shift_op
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "goldens" / "op_q_shift"
 CASES = json.loads((GOLDEN / "manifest.json").read_text())["cases"] if GOLDEN.exists() else []
-BACKENDS = ("cpu", "torch")
+BACKENDS = ("cpu", "torch", "reference")
 TRITON = pytest.param("triton", marks=pytest.mark.triton)
 
 
@@ -148,7 +148,7 @@ def test_half_storage(backend):
         ({"mix": torch.zeros(8)}, "mix"),
         ({"mix": torch.zeros(2, 7)}, "mix"),
         ({"mix": torch.zeros(2, 8, device="meta")}, "mix"),
-        ({"backend": "reference"}, "backend"),
+        ({"backend": "warp"}, "backend"),
     ],
 )
 def test_bad_arguments_are_named(change, name):
