@@ -45,19 +45,28 @@ def _start(
         print(context.get_help())
 
 
-@app.command(epilog="**Example**\n\n`bench report --results results`")
-def report(results: Results = None, as_json: AsJson = False) -> None:
+@app.command(
+    epilog="**Examples**\n\n`bench report`   all tables and figures\n\n`bench report --table 3`   one, also shown"
+)
+def report(
+    table: Annotated[str | None, typer.Option(help="Only this one: 3 (the paper's), latency or kernels.")] = None,
+    results: Results = None,
+    as_json: AsJson = False,
+) -> None:
     """Write tables and figures from the stored rows, paper values beside measured ones."""
-    from .results.report import write_report
+    from .results.report import write_report, write_table
+    from .results.tables import to_markdown
 
     store = open_store(results)
-    paths = write_report(store, store.root)
+    tables, paths = write_table(store, store.root, table) if table else ([], write_report(store, store.root))
+    if not paths:
+        what = f"rows of table {table}" if table else "rows"
+        first = "bench run sam-hq -b rwkvsam-t --weights demo" if table in {None, "3"} else f"bench {table}"
+        raise UsageError(f"no {what} under {store.root}/runs; measure first, for example `{first}`")
     if as_json:
         print(json.dumps([str(path) for path in paths]))
-    elif paths:
-        print("\n".join(map(str, paths)))
     else:
-        raise UsageError(f"no rows under {store.root}/runs; measure first, for example `bench latency -b vit-t`")
+        print("\n".join([*([to_markdown(tables)] if tables else []), *map(str, paths)]))
 
 
 @app.command("list", epilog="**Examples**\n\n`bench list backbones`\n\n`bench list kernels --json`")

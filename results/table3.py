@@ -15,6 +15,7 @@ from .tables import Table, legend
 
 SUITE = "sam-hq"
 PAPER_DATASETS = ("COCO", "DIS", "COIFT", "HRSOD")
+TRUE_BOXES = "truth"
 SCORES = ("miou", "mbiou")
 AVERAGE_PRECISION = ("map", "mbap")
 _TELLING = ("weights", "stage", "recipe", "recipe_sha")
@@ -22,6 +23,12 @@ _DATA = {
     "demo": "demo data: procedurally drawn; not comparable with the paper's data, so no difference is given",
     "real": "real images",
 }
+_ODD = {
+    "bad_images": "images that could not be used, left out of the scores",
+    "empty_masks": "empty true masks, for which the empty mask is right",
+    "unprompted_masks": "true masks that vanish at the frame's size, without a box to prompt with and so missed",
+}
+_NAMED = 5
 _Column = tuple[tuple[str, str], Callable[[Line], str]]
 
 
@@ -100,11 +107,11 @@ def _columns(lines: list[Line], datasets: list[str], *, published: bool, compara
         in_paper = published and name in PAPER_DATASETS
         columns += [((name, "paper"), partial(_paper, metrics))] if in_paper else []
         columns += [((name, "measured"), partial(_measured, metrics))]
-        columns += [((name, "delta"), partial(_delta, metrics))] if in_paper and comparable else []
+        columns += [((name, "delta"), partial(_delta, name, metrics))] if in_paper and comparable else []
     if len([name for name in datasets if _scores(name) == SCORES]) > 1:
         columns.append((("all masks", "measured"), partial(_measured, SCORES)))
     box = next((line for line in lines if line.series and line.series.backbone == "baseline:box"), None)
-    if box and len(lines) > 1:
+    if box and box.mean(SCORES[0]) is not None and len(lines) > 1:
         columns.append((("all masks", "over box"), partial(_over, box)))
     return columns
 
@@ -155,8 +162,13 @@ def _measured(metrics: Sequence[str], line: Line) -> str:
     return line.measured(metrics)
 
 
-def _delta(metrics: Sequence[str], line: Line) -> str:
-    return pair([number(line.delta(metric), "+") for metric in metrics])
+def _delta(dataset: str, metrics: Sequence[str], line: Line) -> str:
+    return pair([number(line.delta(metric) if _like_the_paper(dataset, line) else None, "+") for metric in metrics])
+
+
+def _like_the_paper(dataset: str, line: Line) -> bool:
+    """Whether all images were scored, and COCO by a detector's boxes."""
+    return line.param("limit") is None and not (dataset == "COCO" and line.param("boxes") == TRUE_BOXES)
 
 
 def _over(box: Line, line: Line) -> str:
@@ -193,7 +205,7 @@ def _record(line: Line, datasets: list[str], comparable: bool) -> dict[str, Any]
         for metric in (f"{name}/{score}".lstrip("/") for score in _scores(name)):
             record |= {metric: line.mean(metric), f"{metric}_sd": line.deviation(metric)}
             if name in PAPER_DATASETS:
-                delta = line.delta(metric) if comparable else None
+                delta = line.delta(metric) if comparable and _like_the_paper(name, line) else None
                 record |= {f"{metric}_paper": line.paper(metric), f"{metric}_delta": delta}
     return record
 
@@ -205,6 +217,10 @@ def _caption(device: str, rows: list[Row], series: list[Series]) -> str:
     for name in ("weights", "recipe"):
         values = sorted({_short(one.param(name)) for one in series if one.param(name) is not None})
         facts += [f"{name.capitalize()}: {', '.join(values)}"] if values else []
+    limits = {row.cell.params.get("limit") for row in rows}
+    facts += [f"Only the first {limits.pop()} images of each set"] if len(limits) == 1 and None not in limits else []
+    boxes = {row.cell.params["boxes"] for row in rows if row.cell.params.get("boxes") is not None}
+    facts += ["COCO's prompts: the annotated boxes, not a detector's"] if boxes == {TRUE_BOXES} else []
     seeds = sorted({str(row.cell.params["seed"]) for row in rows if row.cell.params.get("seed") is not None})
     return ". ".join([*facts, *([f"Seeds: {', '.join(seeds)}"] if seeds else [])]) + "."
 
@@ -213,6 +229,7 @@ def _notes(lines: list[Line], params: Any, published: PublishedTable | None) -> 
     failed = [(line, row) for line in lines for row in line.rows if row.status not in NUMBERED and row.error]
     notes = [f"{line.series.label}: {row.status}: {row.error}" for line, row in failed if line.series]
     notes += [_unmeasured(line.published) for line in lines if line.published and line.series is None]
+    notes += [note for line in lines for row in line.numbered for note in _left_out(row)]
     fingerprints = sorted((params.get("dataset_fingerprints") or {}).items())
     if fingerprints:
         notes.append(f"Data fingerprints: {', '.join(f'{name} {str(sha)[:12]}' for name, sha in fingerprints)}.")
@@ -222,3 +239,18 @@ def _notes(lines: list[Line], params: Any, published: PublishedTable | None) -> 
         quoted = [line.published for line in lines if line.published]
         notes += [f"{row.label}: {caveat}" for row in quoted for caveat in row.caveats]
     return list(dict.fromkeys(notes))
+
+
+def _left_out(row: Row) -> list[str]:
+    """What a row's scores leave out or count in a way of their own, one line for each set and kind."""
+    run = row.provenance.get("run") or {}
+    notes = [
+        f"{name}: {what}: {len(found)} ({', '.join(found[:_NAMED])}{', ...' if len(found) > _NAMED else ''})."
+        for kind, what in _ODD.items()
+        for name, found in (run.get(kind) or {}).items()
+        if isinstance(found, list)
+    ]
+    outside = (run.get("boxes") or {}).get("outside")
+    if outside:
+        notes.append(f"COCO: boxes outside their image or without an area, left out: {outside}.")
+    return notes

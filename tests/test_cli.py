@@ -184,6 +184,15 @@ def test_latency_measures_and_reports(bench):
     assert list((bench.results / "figures").glob("figure3*"))
 
 
+def test_one_table_is_written_and_shown(bench, photos, weights):
+    evaluate(bench, photos, weights)
+    shown = bench("report", "--table", 3).out
+    assert shown.count("| rwkvsam-t") == 1
+    assert {path.name for path in (bench.results / "tables").iterdir()} >= {"table3.md", "table3.csv", "table3.tex"}
+    assert "no rows of table kernels" in bench("report", "--table", "kernels").error
+    assert "expected one of 3, latency, kernels" in bench("report", "--table", "seven").error
+
+
 def test_a_folder_of_options_in_a_file(bench):
     (bench.home / "linbench.toml").write_text('data = "/nowhere/at/all"\n')
     assert "/nowhere/at/all" in bench("data", "check", "coift").error

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from ...errors import UsageError
+from ..run_lengths import Rle, decode_mask, encode_mask
 from .predictor import Bools, Predictor
 from .regions import (
     Box,
-    Rle,
     crop_boxes,
-    decode_rle,
-    encode_rle,
     mask_box,
     point_grid,
     remove_small,
@@ -106,7 +104,7 @@ class AutomaticMask(NamedTuple):
     @property
     def mask(self) -> Bools:
         """The mask itself, `[H, W]`."""
-        return decode_rle(self.rle)
+        return decode_mask(self.rle)
 
 
 class MaskGenerator:
@@ -190,7 +188,7 @@ class MaskGenerator:
                     continue
                 whole = np.pad(mask, ((y0, size[0] - y1), (x0, size[1] - x1)))
                 yield AutomaticMask(
-                    rle=encode_rle(whole),
+                    rle=encode_mask(whole),
                     box=box,
                     area=int(mask.sum()),
                     quality=score,
@@ -210,7 +208,7 @@ class MaskGenerator:
             mask, dropped = remove_small(mask, options.min_area, "islands")
             changed = filled or dropped
             cleaned.append(
-                candidate._replace(rle=encode_rle(mask), box=mask_box(mask), area=int(mask.sum()))
+                candidate._replace(rle=encode_mask(mask), box=mask_box(mask), area=int(mask.sum()))
                 if changed
                 else candidate
             )

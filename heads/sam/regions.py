@@ -1,10 +1,10 @@
-"""Geometry of masks for automatic segmentation: run lengths, boxes, stability, crops (segment-anything)."""
+"""Geometry of masks for automatic segmentation: boxes, stability, crops (segment-anything)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,28 +13,6 @@ from torch import Tensor
 
 Bools = npt.NDArray[np.bool_]
 Box = tuple[int, int, int, int]
-
-
-class Rle(TypedDict):
-    """COCO's compressed run lengths: what pycocotools reads, and JSON as it stands."""
-
-    size: list[int]
-    counts: str
-
-
-def encode_rle(mask: Bools) -> Rle:
-    """Run lengths of a mask `[H, W]`."""
-    from pycocotools import mask as coco
-
-    packed = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in packed["size"]], "counts": packed["counts"].decode("ascii")}
-
-
-def decode_rle(rle: Rle) -> Bools:
-    """The mask `[H, W]` of run lengths."""
-    from pycocotools import mask as coco
-
-    return np.asarray(coco.decode({"size": rle["size"], "counts": rle["counts"].encode("ascii")}), dtype=bool)
 
 
 def mask_box(mask: Bools) -> Box:

@@ -49,7 +49,7 @@ class SystemSpec:
 APACHE = "Apache-2.0"
 SAM_SOURCE = "arXiv 2304.02643; facebookresearch/segment-anything"
 HQ_SOURCE = "arXiv 2306.01567; SysCV/sam-hq"
-# RWKV-SAM's evaluation resizes with OpenCV, as mmdet does.
+# RWKV-SAM's evaluation resizes with OpenCV, as mmdet does; training and evaluation normalise alike for every backbone.
 COMMON = Preprocessing(resampling="cv2")
 STRETCHED = Preprocessing(geometry="stretch")
 
@@ -151,7 +151,7 @@ def system_spec(name: str) -> SystemSpec:
             name,
             backbone.name,
             "common",
-            preprocessing=Preprocessing(resampling="cv2", mean=backbone.mean, std=backbone.std),
+            preprocessing=COMMON,
             source=backbone.source,
             note=backbone.note,
         )

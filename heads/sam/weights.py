@@ -35,6 +35,7 @@ def weights_path(system: str, weights: str) -> Path:
     if not path.is_file():
         known = ", ".join(demo_systems()) or "none"
         raise UsageError(
-            f"no demo weights for '{system}' (there are: {known}); leave --weights out to train it from them"
+            f"no demo weights for '{system}' (there are: {known}); give the path of a checkpoint, "
+            "or train the system with `bench run sam-hq`"
         )
     return path

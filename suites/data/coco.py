@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError
+from ...heads.run_lengths import Rle
 from .coco_json import Annotation, CocoImage, is_crowd, read_truth
-from .coco_rle import Rle, decode_masks, to_rle
+from .coco_rle import area, decode_masks, to_rle
 from .decode import Pixels, file_hash, read_image
 from .masks import Bools, MaskDataset, shortened
 
@@ -86,6 +87,17 @@ class CocoInstances(MaskDataset):
     def fingerprint(self, *, full: bool = False) -> str:
         both = super().fingerprint(full=full) + file_hash(self.json)
         return hashlib.sha256(both.encode()).hexdigest()[:16]
+
+    def empty_objects(self, record: CocoImage) -> list[str]:
+        """Objects of an image without a pixel, crowds left out: `annotation <id> of <file>`.
+
+        Raises:
+            DataError: A segmentation is malformed or of another size than the image.
+        """
+        notes = (note for note in self.truth.annotations.get(record.id, []) if not is_crowd(note))
+        return [
+            f"annotation {note.get('id', '?')} of {record.file}" for note in notes if not area(self._rle(record, note))
+        ]
 
     def check(self, index: int) -> None:
         """Check all segmentations of an image, crowds included, without decoding them.

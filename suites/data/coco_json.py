@@ -84,7 +84,7 @@ def read_truth(source: Path | str | Mapping[str, Any]) -> CocoTruth:
 
     Raises:
         DataError: Missing or unreadable; no images, annotations or categories in it; entries without what COCO's format
-            asks for; an image id that occurs twice; an annotation of a category that is not listed.
+            asks for; an image or category id that occurs twice; an annotation of a category that is not listed.
     """
     name, data = ("ground truth", source) if isinstance(source, Mapping) else (str(source), load_json(source))
     if not isinstance(data, Mapping):
@@ -95,10 +95,24 @@ def read_truth(source: Path | str | Mapping[str, Any]) -> CocoTruth:
             hint = " (image_info files have none; take the instances file)" if part == "annotations" else ""
             raise DataError(f"{name}: {part!r} is {state}; expected a COCO instances file{hint}")
     images = _images(name, data["images"])
-    categories = {int(entry["id"]): str(entry.get("name", entry["id"])) for entry in data["categories"]}
+    categories = _categories(name, data["categories"])
     annotations, unlisted = _by_image(name, data["annotations"], images, categories)
     federated = any("neg_category_ids" in entry for entry in data["images"])
     return CocoTruth(name, images, categories, annotations, unlisted, federated)
+
+
+def _categories(name: str, entries: list[Any]) -> dict[int, str]:
+    categories: dict[int, str] = {}
+    for entry in entries:
+        try:
+            number = int(entry["id"])
+            label = str(entry.get("name", number))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{name}: category {entry!r:.80} has no {error}; expected id and name") from error
+        if number in categories:
+            raise DataError(f"{name}: category id {number} is listed twice ({categories[number]}, {label})")
+        categories[number] = label
+    return categories
 
 
 def _images(name: str, entries: list[Any]) -> dict[int, CocoImage]:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, UsageError
+from ...heads.run_lengths import Rle, encode_masks
 from .coco_json import CocoImage
-from .coco_rle import Rle, area, encode_masks
+from .coco_rle import area
 
 
 class ResultsWriter:

@@ -1,25 +1,19 @@
-"""Masks in COCO's forms: polygons and both kinds of run lengths in, compressed run lengths out, sizes checked."""
+"""Masks in COCO's forms to compressed run lengths: polygons and both kinds of run lengths, sizes checked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from ...heads.run_lengths import Rle, encode_masks
 from .masks import Bools
 
 _FIRST_SYMBOL, _SYMBOLS = 48, 64
 _LONGEST_RUN = 6  # symbols of five bits; more would not fit COCO's 32-bit run lengths
-
-
-class Rle(TypedDict):
-    """A compressed run-length encoded mask: `size` is height and width, `counts` is COCO's text."""
-
-    size: list[int]
-    counts: str
 
 
 def to_rle(segmentation: Any, height: int, width: int) -> Rle:
@@ -63,17 +57,6 @@ def box_rles(boxes: npt.NDArray[Any], height: int, width: int) -> list[Rle]:
         mask[:, max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = True
         rles += encode_masks(mask)
     return rles
-
-
-def encode_masks(masks: npt.NDArray[Any]) -> list[Rle]:
-    """Compressed run lengths of masks `[n, H, W]`; non-zero is foreground."""
-    if not len(masks):
-        return []
-    columns_first = np.asfortranarray((masks != 0).view(np.uint8).transpose(1, 2, 0))
-    return [
-        Rle(size=[int(side) for side in rle["size"]], counts=rle["counts"].decode("ascii"))
-        for rle in coco_mask.encode(columns_first)
-    ]
 
 
 def decode_masks(rles: Sequence[Rle], height: int, width: int) -> Bools:

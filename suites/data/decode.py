@@ -99,8 +99,11 @@ def _reporting(path: Path) -> Iterator[None]:
 
 def _upper_byte(picture: Image.Image, path: Path) -> Pixels:
     values = np.array(picture)
-    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+    highest = values.max(initial=0)
+    if values.min(initial=0) < 0 or highest > 65535:
         raise DataError(f"{path}: 32-bit values; expected 8 or 16 bits a channel")
+    if 0 < highest < 256:  # the upper bytes would be black everywhere
+        raise DataError(f"{path}: a 16-bit file whose values end at {highest}; expected 0..65535, or an 8-bit file")
     return (values >> 8).astype(np.uint8)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
+from ...heads.run_lengths import Rle
 from .coco_json import load_json
-from .coco_rle import Rle, decode_masks, to_rle
+from .coco_rle import decode_masks, to_rle
 from .decode import Pixels, read_image
 from .masks import Bools, MaskDataset, shortened
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, UsageError
+from ...heads.run_lengths import Rle
 from ..data.coco_json import CocoTruth, is_crowd, load_json, read_truth
-from ..data.coco_rle import Rle, area, to_rle
+from ..data.coco_rle import area, to_rle
 
 IouType = Literal["segm", "boundary"]
 NO_TRUTH = -1.0

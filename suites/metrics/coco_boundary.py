@@ -14,7 +14,8 @@ from faster_coco_eval.core.coco import COCO
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 from pycocotools import mask as coco_mask
 
-from ..data.coco_rle import Rle, decode_masks, encode_masks
+from ...heads.run_lengths import Rle, encode_mask
+from ..data.coco_rle import decode_masks
 from .masks import boundary_band
 
 DILATION_RATIO = 0.02
@@ -48,4 +49,4 @@ def _band_overlaps(found: list[dict[str, Any]], objects: list[dict[str, Any]]) -
 
 def _band(rle: Rle) -> Rle:
     (mask,) = decode_masks([rle], *rle["size"])
-    return encode_masks(boundary_band(mask, dilation_ratio=DILATION_RATIO)[None])[0]
+    return encode_mask(boundary_band(mask, dilation_ratio=DILATION_RATIO))

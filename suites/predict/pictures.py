@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...heads.sam.regions import decode_rle
+from ...heads.run_lengths import decode_mask
 from ..data.decode import Pixels
 from .overlay import Overlay, colour_of
 from .prompts import Prompt
@@ -22,7 +22,7 @@ def prompted_pictures(image: Pixels, facts: Sequence[Fact], prompts: Sequence[Pr
     digits = len(str(len(facts)))
     for number, fact in enumerate(facts, 1):
         name = "mask" if len(facts) == 1 else f"mask-{number:0{digits}d}"
-        yield name, decode_rle(fact["rle"]).view(np.uint8) * np.uint8(255)
+        yield name, decode_mask(fact["rle"]).view(np.uint8) * np.uint8(255)
     overlay = _filled(image, facts)
     for number, prompt in enumerate(prompts):
         first = next(at for at, fact in enumerate(facts) if fact["prompt"] == number)
@@ -37,7 +37,7 @@ def everything_pictures(image: Pixels, facts: Sequence[Fact]) -> Iterator[Pictur
     """`labels`: 0, or the number of the mask from 1 on, smaller masks on top (16 bits past 255); `overlay`."""
     labels = np.zeros(image.shape[:2], np.uint8 if len(facts) < 256 else np.uint16)
     for number in _by_size(facts):
-        labels[decode_rle(facts[number]["rle"])] = number + 1
+        labels[decode_mask(facts[number]["rle"])] = number + 1
     yield "labels", labels
     yield "overlay", _filled(image, facts).canvas
 
@@ -45,7 +45,7 @@ def everything_pictures(image: Pixels, facts: Sequence[Fact]) -> Iterator[Pictur
 def _filled(image: Pixels, facts: Sequence[Fact]) -> Overlay:
     overlay = Overlay(image)
     for number in _by_size(facts):
-        overlay.draw_mask(decode_rle(facts[number]["rle"]), colour_of(number))
+        overlay.draw_mask(decode_mask(facts[number]["rle"]), colour_of(number))
     return overlay
 
 

@@ -118,8 +118,10 @@ _EXAMPLES = {"x0,y0,x1,y1": "10,20,200,300", "x,y,label": "120,80,1"}
 def _prompts(entry: Any) -> tuple[Prompt, ...]:
     if not isinstance(entry, Mapping) or not set(entry) <= {"boxes", "points", "labels"}:
         raise ValueError("expected an object with boxes, points and labels")
-    boxes = [_box(box) for box in entry.get("boxes", ())]
-    points, labels = list(entry.get("points", ())), list(entry.get("labels", ()))
+    given = {name: entry.get(name, []) for name in ("boxes", "points", "labels")}
+    if foreign := next((name for name, values in given.items() if not isinstance(values, list)), None):
+        raise ValueError(f"{foreign} is {given[foreign]!r}; expected a list")
+    boxes, points, labels = [_box(box) for box in given["boxes"]], given["points"], given["labels"]
     nested = bool(points) and isinstance(points[0], Sequence) and bool(points[0]) and isinstance(points[0][0], Sequence)
     groups = points if nested else [points] * bool(points)
     marks = labels if nested else [labels] * bool(labels)

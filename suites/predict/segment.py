@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ...heads.run_lengths import encode_mask
 from ...heads.sam.automatic import MaskGenerator, Progress
 from ...heads.sam.predictor import Predictor
-from ...heads.sam.regions import encode_rle, mask_box
+from ...heads.sam.regions import mask_box
 from ..data.decode import Pixels
 from .prompts import Prompt
 
@@ -59,7 +60,7 @@ def segment_prompts(
             facts[number] += [
                 {
                     "prompt": number,
-                    "rle": encode_rle(mask),
+                    "rle": encode_mask(mask),
                     "box": list(mask_box(mask)),
                     "area": int(mask.sum()),
                     "score": float(score),

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ...heads.run_lengths import Rle, encode_masks
 from ...heads.sam.preprocess import frame_image
 from ..data.coco import CocoInstances
 from ..data.coco_boxes import BoxPrompts
 from ..data.coco_results import results_writer
-from ..data.coco_rle import Rle, box_rles, encode_masks
+from ..data.coco_rle import box_rles
 from ..data.coco_stream import PromptedImage, prompted_images
 from ..data.protocols import Sample
 from ..metrics.coco_ap import NO_TRUTH, IouType, coco_ap
@@ -28,16 +29,18 @@ class CocoScores:
     """Scores on COCO.
 
     Attributes:
+        results: The results file, in COCO's format.
         metrics: `map`, `mbap` (boundary AP) and their parts by IoU and size in percent; those without any truth are
             left out. `images` and `masks` scored.
         bad: One line for each image that could not be used.
-        results: The results file, in COCO's format.
+        empty: Each object whose true mask is empty, by annotation and image; nothing can be found there.
         seconds: Time spent in the network.
     """
 
     results: Path
     metrics: dict[str, float] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -84,6 +87,7 @@ def evaluate_coco(
         for source, rles in _answers(network, images, frame):
             writer.add_encoded(source.record, rles, source.prompts.scores, source.prompts.categories)
             scored.append(source.record.id)
+            scores.empty += dataset.empty_objects(source.record)
             if on_image is not None:
                 on_image(source.record.file)
     scores.seconds = network.seconds - before

@@ -49,7 +49,10 @@ class Scores:
         names: Image of each mask.
         iou: Mask IoU, 0..1, at the original resolution.
         biou: Boundary IoU, likewise.
-        empty: Masks whose truth is empty; an empty prediction is right there (IoU 1), anything else wrong (IoU 0).
+        empty: Image of each mask whose truth is empty; an empty prediction is right there (IoU 1), anything else wrong
+            (IoU 0).
+        unprompted: Image of each mask that is lost when its label is resized to the frame, so that there is no box to
+            prompt with; the prediction is empty (IoU 0).
         bad: One line for each image that could not be read.
         kept: Predictions that were asked for.
         seconds: Time spent in the network.
@@ -58,7 +61,8 @@ class Scores:
     names: list[str] = field(default_factory=list)
     iou: list[float] = field(default_factory=list)
     biou: list[float] = field(default_factory=list)
-    empty: int = 0
+    empty: list[str] = field(default_factory=list)
+    unprompted: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
     kept: list[tuple[str, Prediction]] = field(default_factory=list)
     seconds: float = 0.0
@@ -137,11 +141,14 @@ def evaluate(
         items = readable(in_order(prepare, range(count), pool))
         for item, predictions in in_order(score, network.predict(items, lambda item: item.sample, keep=list), pool):
             name = dataset.items[item.place]
-            for found in predictions:
+            for found, has_box in zip(predictions, item.sample.has_box, strict=True):
                 scores.names.append(name)
                 scores.iou.append(found.iou)
                 scores.biou.append(found.biou)
-                scores.empty += not found.truth.any()
+                if not found.truth.any():
+                    scores.empty.append(name)
+                elif not has_box:
+                    scores.unprompted.append(name)
             if item.place in kept and predictions:
                 scores.kept.append((name, predictions[0]))
             if on_image is not None:

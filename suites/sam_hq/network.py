@@ -15,6 +15,7 @@ from ..data.masks import Bools
 from ..data.protocols import Protocol, Sample
 
 PROMPTS = 16  # decoded at a time: their logits at the frame's size are 4 MiB each
+PIXELS = 2**26  # restored at a time: fewer prompts where the image is large
 
 Item = TypeVar("Item")
 Kept = TypeVar("Kept")
@@ -77,14 +78,16 @@ class Network:
     def _masks(
         self, embedding: Embedding | None, index: int, sample: Sample, keep: Callable[[Bools], Sequence[Kept]]
     ) -> Iterator[Kept]:
-        for start in range(0, len(sample.has_box), PROMPTS):
-            asked = sample.has_box[start : start + PROMPTS]
-            masks = np.zeros((len(asked), *sample.geometry.original), dtype=bool)
+        height, width = sample.geometry.original
+        step = max(1, min(PROMPTS, PIXELS // (height * width)))
+        for start in range(0, len(sample.has_box), step):
+            asked = sample.has_box[start : start + step]
+            masks = np.zeros((len(asked), height, width), dtype=bool)
             started = time.perf_counter()
             if embedding is not None and asked.any():
                 logits, _ = self.system.decode(
                     embedding,
-                    boxes=sample.boxes[start : start + PROMPTS][torch.from_numpy(asked)].to(self.device),
+                    boxes=sample.boxes[start : start + step][torch.from_numpy(asked)].to(self.device),
                     image_index=torch.full((int(asked.sum()),), index, device=self.device),
                 )
                 masks[asked] = self.protocol.restore(logits, sample.geometry)

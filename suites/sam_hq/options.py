@@ -85,6 +85,16 @@ class SamHqOptions:
             raise UsageError("no data set given; for example --datasets dis-vd,coift,hrsod")
         if self.boxes_per_image is not None and self.boxes_per_image < 1:
             raise UsageError(f"--boxes-per-image is {self.boxes_per_image}; expected 1 or more")
+        if self.boxes == TRUE_BOXES and self.boxes_per_image is not None:
+            raise UsageError(
+                "--boxes-per-image chooses by a detector's scores, which true boxes lack; leave it out, or give "
+                "--boxes the path of a detector's results"
+            )
+        if (self.boxes is not None or self.boxes_per_image is not None) and not self.scores_coco:
+            raise UsageError(
+                "--boxes and --boxes-per-image are for COCO, which is not among the sets to evaluate; leave them out, "
+                "or name coco in --datasets"
+            )
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"--device '{self.device}' is not known; expected cpu, cuda or cuda:<index>")
         if self.train_masks and not self.masks:
@@ -102,6 +112,11 @@ class SamHqOptions:
         if self.datasets is not None:
             return tuple(dict.fromkeys(self.datasets))
         return (COCO, *MASK_SETS) if self.data is None or self.boxes is not None else MASK_SETS
+
+    @property
+    def scores_coco(self) -> bool:
+        """Whether COCO is among the evaluated sets."""
+        return not self.masks and COCO in self.evaluation_sets
 
     @property
     def eval_frame(self) -> int:

@@ -39,10 +39,11 @@ class SetScores:
     def facts(self, sets: Sets) -> dict[str, Any]:
         """What decides nothing but must be known: unusable images, empty masks, where the boxes came from."""
         bad = {name: found.bad for name, found in self.masks.items()}
+        empty = {name: found.empty for name, found in self.masks.items()}
         facts: dict[str, Any] = {}
         if sets.coco is not None and self.coco is not None:
             dataset, prompts = sets.coco
-            bad[dataset.name] = self.coco.bad
+            bad[dataset.name], empty[dataset.name] = self.coco.bad, self.coco.empty
             facts["boxes"] = {"source": Path(prompts.source).name, **prompts.counts.to_dict()}
             facts["coco_results"] = self.coco.results.name
             if problems := dataset.problems():
@@ -50,7 +51,8 @@ class SetScores:
         return {
             **facts,
             "bad_images": {name: lines for name, lines in bad.items() if lines},
-            "empty_masks": {name: found.empty for name, found in self.masks.items() if found.empty},
+            "empty_masks": {name: items for name, items in empty.items() if items},
+            "unprompted_masks": {name: found.unprompted for name, found in self.masks.items() if found.unprompted},
         }
 
 

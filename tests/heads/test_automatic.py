@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from linbench.errors import UsageError
+from linbench.heads.run_lengths import decode_mask, encode_mask
 from linbench.heads.sam import Embedding, Preprocessing
 from linbench.heads.sam.automatic import AutomaticOptions, MaskGenerator, default_options
 from linbench.heads.sam.predictor import Predictor
-from linbench.heads.sam.regions import crop_boxes, decode_rle, encode_rle, mask_box, remove_small, stability, suppress
+from linbench.heads.sam.regions import crop_boxes, mask_box, remove_small, stability, suppress
 from torch import nn
 
 DISCS = ((30, 30, 14, (250, 20, 20)), (90, 40, 20, (20, 250, 20)), (50, 80, 10, (20, 20, 250)))
@@ -178,9 +179,9 @@ def test_wrong_options(options):
 
 def test_run_lengths_come_back():
     mask = np.random.RandomState(0).rand(9, 14) > 0.5
-    rle = encode_rle(mask)
+    rle = encode_mask(mask)
     assert isinstance(rle["counts"], str)
-    np.testing.assert_array_equal(decode_rle(rle), mask)
+    np.testing.assert_array_equal(decode_mask(rle), mask)
     assert mask_box(np.zeros((3, 4), bool)) == (0, 0, 0, 0)
 
 

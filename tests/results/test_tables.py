@@ -1,6 +1,7 @@
 import io
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -255,3 +256,44 @@ def test_an_unwritable_folder_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot write"):
         write_tables(table3([hq_row("vit-s", three(60, 50))]), tmp_path / "file" / "tables", "table3")
+
+
+COCO = {"datasets": ["COCO"], "dataset_fingerprints": {"COCO": "e" * 64}, "data": "real"}
+
+
+def coco_row(backbone, **params):
+    row = hq_row(backbone, {"COCO": (0.0, 0.0)}, **COCO, **params)
+    metrics = {"COCO/map": 46.0, "COCO/mbap": 31.0, "params_backbone": 1}
+    return replace(row, metrics=metrics)
+
+
+def test_coco_alone_has_no_column_over_all_masks():
+    (table,) = table3([coco_row("rwkvsam-s", boxes="1" * 16), coco_row("baseline:box", boxes="1" * 16)])
+    assert not [column for column in table.columns if column[0] == "all masks"]
+    assert cell(table, "rwkvsam-s", ("COCO", "delta")) == "-0.9 / -1.2"
+
+
+@pytest.mark.parametrize("params", [{"boxes": "truth"}, {"boxes": "1" * 16, "limit": 10}])
+def test_other_boxes_and_fewer_images_are_not_held_against_the_paper(params):
+    (table,) = table3([coco_row("rwkvsam-s", **params)])
+    assert cell(table, "rwkvsam-s", ("COCO", "measured")) == "46.0 / 31.0"
+    assert cell(table, "rwkvsam-s", ("COCO", "delta")) == "-"
+    assert table.frame["COCO/map_delta"].isna().all()
+    assert ("annotated boxes" if "limit" not in params else "Only the first 10 images") in table.caption
+
+
+def test_what_the_scores_leave_out_is_noted():
+    row = hq_row("rwkvsam-s", three(66, 55))
+    run = {
+        "bad_images": {"DIS": ["a.jpg: no such file"]},
+        "empty_masks": {"DIS": [f"{number}.png" for number in range(7)]},
+        "boxes": {"outside": 2},
+    }
+    rows = [replace(row, provenance={**row.provenance, "run": run}), hq_row("vit-s", three(66, 55))]
+    notes = table3(rows)[0].notes
+    assert any(note.endswith("left out of the scores: 1 (a.jpg: no such file).") for note in notes)
+    assert any(
+        note.startswith("DIS: empty true masks") and note.endswith(": 7 (0.png, 1.png, 2.png, 3.png, 4.png, ...).")
+        for note in notes
+    )
+    assert any(note.startswith("COCO: boxes outside") and note.endswith("left out: 2.") for note in notes)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from linbench.cli import main
 from linbench.errors import DataError, UsageError
-from linbench.heads.sam.regions import decode_rle
+from linbench.heads.run_lengths import decode_mask
 from linbench.suites.predict import run as engine
 from linbench.suites.predict.overlay import COLOURS, Overlay
 from linbench.suites.predict.pictures import everything_pictures
@@ -96,7 +96,7 @@ def test_box(bench, photos):
     assert all(0 <= value < 60 for value in record["seconds"].values())
     assert record["provenance"]["packages"]["torch"]
     drawn = cv2.imread(str(folder / "0-mask.png"), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(drawn, decode_rle(mask["rle"]) * np.uint8(255))
+    np.testing.assert_array_equal(drawn, decode_mask(mask["rle"]) * np.uint8(255))
     assert mask["area"] == (drawn > 0).sum()
     overlay = cv2.imread(str(folder / "0-overlay.png"))
     assert overlay.shape == (480, 640, 3)
@@ -112,7 +112,7 @@ def test_it_is_what_the_predictor_says(bench, photos):
     masks, scores, _ = predictor.predict(box=[[8, 6, 40, 36], [20, 20, 50, 40]])
     for number, fact in enumerate(bench.record("1")["masks"]):
         assert fact["prompt"] == number
-        np.testing.assert_array_equal(decode_rle(fact["rle"]), masks[number, 0])
+        np.testing.assert_array_equal(decode_mask(fact["rle"]), masks[number, 0])
         assert fact["score"] == pytest.approx(float(scores[number, 0]), abs=1e-5)
 
 
@@ -159,7 +159,7 @@ def test_everything(bench, photos):
     assert record["everything"]["quality_threshold"] is None
     assert record["masks"]
     labels = cv2.imread(str(folder / "0-labels.png"), cv2.IMREAD_UNCHANGED)
-    union = np.any([decode_rle(mask["rle"]) for mask in record["masks"]], axis=0)
+    union = np.any([decode_mask(mask["rle"]) for mask in record["masks"]], axis=0)
     np.testing.assert_array_equal(labels > 0, union)
     assert bench.states(photos / "0.png", *options) == {"0.png": "there already"}
     assert bench.states(photos / "0.png", *options[:3]) == {"0.png": "new"}
@@ -355,7 +355,8 @@ def test_wrong_weights_and_folders(bench, photos):
         ({"box": [1, 2, 3, 4]}, "boxes, points and labels"),
         ({}, "neither boxes nor points"),
         ({"boxes": [1, 2, 3, 4]}, "a box of 4 numbers"),
-        ({"boxes": 3}, "iterable"),
+        ({"boxes": 3}, "boxes is 3; expected a list"),
+        ({"points": None, "labels": [1]}, "points is None; expected a list"),
         ({"boxes": [[1, 2, 3, "4"]]}, "a box of 4 numbers"),
         ({"points": [[1, 2]]}, "one label a point"),
         ({"points": [[1, 2]], "labels": [1, 0]}, "one label a point"),
@@ -420,11 +421,11 @@ def test_a_thin_mask_is_seen_in_a_small_picture():
 
 
 def test_more_than_255_masks_in_a_label_map():
-    from linbench.heads.sam.regions import encode_rle
+    from linbench.heads.run_lengths import encode_mask
 
     masks = np.eye(400, dtype=bool).reshape(400, 20, 20)
-    facts = [{"rle": encode_rle(mask), "area": 1} for mask in masks]
-    facts.append({"rle": encode_rle(np.ones((20, 20), bool)), "area": 400})
+    facts = [{"rle": encode_mask(mask), "area": 1} for mask in masks]
+    facts.append({"rle": encode_mask(np.ones((20, 20), bool)), "area": 400})
     name, labels = next(everything_pictures(np.zeros((20, 20, 3), np.uint8), facts))
     assert (name, labels.dtype) == ("labels", np.uint16)
     np.testing.assert_array_equal(labels.reshape(-1), np.arange(1, 401))

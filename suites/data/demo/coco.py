@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..coco_rle import decode_masks, encode_masks, to_rle
+from ....heads.run_lengths import encode_masks
+from ..coco_rle import decode_masks, to_rle
 from .layouts import stream, write_jpeg
 from .noise import Generator
 from .scene import Scene, add_object, finish, new_scene

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from linbench.errors import DataError, UsageError
+from linbench.heads.run_lengths import encode_masks
 from linbench.suites.data.checks import check_dataset
 from linbench.suites.data.coco import CocoInstances
 from linbench.suites.data.coco_boxes import BOXES_PER_IMAGE, detector_boxes, truth_boxes
-from linbench.suites.data.coco_rle import decode_masks, encode_masks
+from linbench.suites.data.coco_rle import decode_masks
 from linbench.suites.data.coco_stream import prompted_images
 from linbench.suites.data.datasets import find_dataset
 from linbench.suites.metrics import coco_ap
@@ -403,3 +404,17 @@ def test_photographs():
             tight = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
             assert np.abs(np.array(tight) - [x0, y0, x1, y1]).max() < 4
     assert not bad
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("cat", "category 'cat' has no"),
+        ({"name": "cat"}, "category .* has no 'id'"),
+        ({"id": 3}, "id 3 is listed twice"),
+    ],
+)
+def test_malformed_categories_are_told(coco, entry, told):
+    coco.truth["categories"].append(entry)
+    with pytest.raises(DataError, match=told):
+        coco.open()

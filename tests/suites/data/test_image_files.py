@@ -66,3 +66,12 @@ def test_labels_that_would_be_misread_are_refused(tmp_path):
         read_label(save(tmp_path / "c.png", Image.fromarray(colour)))
     with pytest.raises(DataError, match="0 and 1"):
         read_label(save(tmp_path / "b.png", Image.fromarray(np.eye(4, dtype=np.uint8))))
+
+
+@pytest.mark.parametrize("highest", [1, 255])
+def test_16_bit_files_that_use_the_lower_byte_only_are_no_empty_masks(tmp_path, highest):
+    path = save(tmp_path / "shallow.png", Image.fromarray((GREY > 100).astype(np.uint16) * highest))
+    for read in (read_label, read_image):
+        with pytest.raises(DataError, match=rf"shallow.png: a 16-bit file whose values end at {highest}"):
+            read(path)
+    assert not read_label(save(tmp_path / "black.png", Image.fromarray(np.zeros((4, 4), np.uint16)))).any()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from linbench.cli import main
 from linbench.errors import DataError, UsageError
+from linbench.heads.run_lengths import encode_masks
 from linbench.suites.data import entityseg
 from linbench.suites.data.augment import AugmentOptions, boxes_of, transform
 from linbench.suites.data.batches import TrainBatches
 from linbench.suites.data.checks import check_dataset
-from linbench.suites.data.coco_rle import encode_masks
 from linbench.suites.data.coconut import CoconutPanoptic
 from linbench.suites.data.datasets import DATASETS, find_dataset
 from linbench.suites.data.image_folder import ImageFolder

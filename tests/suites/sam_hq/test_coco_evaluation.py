@@ -160,3 +160,47 @@ def test_names_of_subjects():
     systems = ["rwkvsam-t", "vit-s+sam", "efficientsam-s+sam", "efficientsam-s", "sam-vit-b", "timm:resnet18+sam"]
     labels = ["rwkvsam-t", "vit-s", "efficientsam-s+sam", "efficientsam-s", "sam-vit-b", "timm:resnet18"]
     assert [subject_label(name) for name in systems] == labels
+
+
+def test_an_empty_true_mask_is_told(root, tmp_path):
+    path = root / "COCO/annotations/instances_val2017.json"
+    truth = json.loads(path.read_text())
+    truth["annotations"][3]["segmentation"] = {"size": [*SIDES], "counts": [SIDES[0] * SIDES[1]]}
+    path.write_text(json.dumps(truth))
+    options = SamHqOptions(
+        ("rwkvsam-t",), weights="demo", data=root, datasets=("coco",), boxes="truth", frame=64, cache=tmp_path
+    )
+    box = next(iter(SUITE.run(options, store=Store(tmp_path / "results"))))
+    assert box.provenance["run"]["empty_masks"] == {"COCO": ["annotation 21 of 000000000002.png"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"datasets": ("coco",), "boxes": "truth", "boxes_per_image": 10}, "--boxes-per-image chooses by a detector's"),
+        ({"datasets": ("dis-vd",), "boxes": "truth"}, "COCO, which is not among the sets"),
+        ({"masks": (("A", "a"),), "boxes_per_image": 10}, "COCO, which is not among the sets"),
+    ],
+)
+def test_box_options_that_would_do_nothing_are_refused(options, told):
+    with pytest.raises(UsageError, match=told):
+        SamHqOptions(("rwkvsam-t",), weights="demo", **options)
+
+
+def test_a_large_image_is_answered_a_few_prompts_at_a_time(system, dataset, tmp_path, monkeypatch):
+    whole = evaluate_coco(
+        Network(system, get_protocol("rwkvsam"), device="cpu"),
+        dataset,
+        truth_boxes(dataset),
+        frame=128,
+        results=tmp_path / "whole.json",
+    )
+    asked = []
+    monkeypatch.setattr("linbench.suites.sam_hq.network.PIXELS", SIDES[0] * SIDES[1])
+    protocol = get_protocol("rwkvsam")
+    restore = type(protocol).restore
+    monkeypatch.setattr(type(protocol), "restore", lambda *given: asked.append(len(given[1])) or restore(*given))
+    network = Network(system, protocol, device="cpu")
+    parts = evaluate_coco(network, dataset, truth_boxes(dataset), frame=128, results=tmp_path / "parts.json")
+    assert asked == [1] * 10
+    assert parts.metrics == pytest.approx(whole.metrics, abs=0.1)

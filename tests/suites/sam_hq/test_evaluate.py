@@ -92,3 +92,23 @@ def test_memory_stays_flat_over_a_thousand_images():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 900 * 1000, "an image takes less than a kilobyte: its name and its scores"
+
+
+class Specks(Endless):
+    """An empty mask, one of a pixel, and one of two thin rows."""
+
+    def __init__(self):
+        super().__init__(3)
+
+    def labels(self, index):
+        label = np.zeros((1, 240, 320), np.uint8)
+        label[:, :index, : index**6] = 255
+        return label
+
+
+def test_masks_that_give_no_box_are_named(system):
+    protocol = get_protocol("hqsam")
+    found = evaluate(Network(system, protocol, device="cpu"), Specks(), protocol=protocol, frame=32)
+    assert found.empty == ["00000"]
+    assert found.unprompted == ["00001", "00002"]
+    assert found.iou == [1.0, 0.0, 0.0]
