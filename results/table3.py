@@ -22,6 +22,7 @@ _TELLING = ("weights", "stage", "recipe", "recipe_sha")
 _DATA = {
     "demo": "demo data: procedurally drawn; not comparable with the paper's data, so no difference is given",
     "real": "real images",
+    "folders": "the user's own folders",
 }
 _ODD = {
     "bad_images": "images that could not be used, left out of the scores",

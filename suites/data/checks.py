@@ -100,7 +100,7 @@ def check_dataset(
         whole = name in WHOLE or name == "coco"
         dataset = find_dataset(name, root) if whole else _usable(report, spec.title, images, masks)
     except DataError as error:
-        report.problems.append(str(error))
+        report.problems.append(str(error).removesuffix(f" Run `bench data check {name}`"))
         return report
     report.problems += dataset.problems()
     if isinstance(dataset, CocoInstances):

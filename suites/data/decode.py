@@ -42,10 +42,11 @@ def read_image(path: Path) -> Pixels:
 def read_label(path: Path) -> Pixels:
     """Grey values of a mask file, 0..255, `[H, W]`.
 
-    A mask of several equal channels counts as one; an alpha channel is ignored.
+    A mask of several equal channels counts as one; an alpha channel beside them is ignored.
 
     Raises:
-        DataError: The file is missing, truncated, no image, coloured, or 0/1 in place of 0..255.
+        DataError: The file is missing, truncated, no image, coloured, in its alpha channel alone, or 0/1
+            in place of 0..255.
     """
     picture = _load(path)
     if picture.mode in _SIXTEEN_BIT:
@@ -53,7 +54,10 @@ def read_label(path: Path) -> Pixels:
     elif picture.mode in {"1", "L"}:
         label = np.array(picture.convert("L"))
     elif picture.mode in {"P", "PA", "LA", "RGB", "RGBA"}:
-        colour = np.array(picture.convert("RGBA"))[..., :3]
+        pixels = np.array(picture.convert("RGBA"))
+        colour, alpha = pixels[..., :3], pixels[..., 3]
+        if np.ptp(colour) == 0 < np.ptp(alpha):
+            raise DataError(f"{path}: one colour under an alpha channel that varies; expected the mask as grey values")
         if (colour != colour[..., :1]).any():
             raise DataError(f"{path}: a coloured mask; expected one channel, or several equal ones")
         label = np.ascontiguousarray(colour[..., 0])

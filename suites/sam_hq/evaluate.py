@@ -8,9 +8,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from ...errors import DataError
+from ...heads.sam.preprocess import resized_size
 from ..data.decode import Pixels
 from ..data.masks import Bools, MaskDataset, shortened
 from ..data.parallel import in_order
@@ -19,6 +21,8 @@ from ..metrics import boundary_iou, mask_iou
 from .network import BoxFiller, Network, tight_box
 
 OnImage = Callable[[str], None]
+
+SHOWN = 1024  # pixels; kept pictures stay in memory for the whole run
 
 
 class Prediction(NamedTuple):
@@ -54,7 +58,7 @@ class Scores:
         unprompted: Image of each mask that is lost when its label is resized to the frame, so that there is no box to
             prompt with; the prediction is empty (IoU 0).
         bad: One line for each image that could not be read.
-        kept: Predictions that were asked for.
+        kept: Predictions that were asked for, their pictures no longer than 1024 pixels.
         seconds: Time spent in the network.
     """
 
@@ -150,7 +154,7 @@ def evaluate(
                 elif not has_box:
                     scores.unprompted.append(name)
             if item.place in kept and predictions:
-                scores.kept.append((name, predictions[0]))
+                scores.kept.append((name, _shrunk(predictions[0])))
             if on_image is not None:
                 on_image(name)
     scores.seconds = network.seconds - before
@@ -160,3 +164,22 @@ def evaluate(
             f"mend them, or tolerate them with --max-bad {len(scores.bad)}"
         )
     return scores
+
+
+def _shrunk(found: Prediction) -> Prediction:
+    height, width = found.mask.shape
+    if max(height, width) <= SHOWN:
+        return found
+    rows, columns = resized_size(height, width, SHOWN)
+
+    def mask(full: Bools) -> Bools:
+        return np.asarray(cv2.resize(full.view(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST), bool)
+
+    x0, y0, x1, y1 = found.box
+    across, down = columns / width, rows / height
+    return found._replace(
+        image=np.asarray(cv2.resize(found.image, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8),
+        box=(x0 * across, y0 * down, x1 * across, y1 * down),
+        mask=mask(found.mask),
+        truth=mask(found.truth),
+    )

@@ -10,7 +10,7 @@ from ...errors import DataError, UsageError
 from ..data.augment import AugmentOptions
 from ..data.coco import CocoInstances
 from ..data.coco_boxes import BoxPrompts, detector_boxes, truth_boxes
-from ..data.datasets import find_dataset, open_coco
+from ..data.datasets import dataset_spec, find_dataset, open_coco
 from ..data.demo.build import build_demo, demo_root
 from ..data.demo.coco import COCO_DETECTIONS
 from ..data.masks import FolderMasks, MaskDataset, open_folder
@@ -68,6 +68,8 @@ def choose_sets(options: SamHqOptions, *, drawing: Callable[[int, int], None] | 
         UsageError: Unknown data set.
         DataError: A set is missing, incomplete or unreadable.
     """
+    for name in options.evaluation_sets:
+        dataset_spec(name)  # a wrong name is told before anything is drawn
     training = options.weights is None
     if options.masks:
         return _folders(options, training)

@@ -75,3 +75,13 @@ def test_16_bit_files_that_use_the_lower_byte_only_are_no_empty_masks(tmp_path, 
         with pytest.raises(DataError, match=rf"shallow.png: a 16-bit file whose values end at {highest}"):
             read(path)
     assert not read_label(save(tmp_path / "black.png", Image.fromarray(np.zeros((4, 4), np.uint16)))).any()
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_mask_in_the_alpha_channel_is_no_whole_image(tmp_path, mode):
+    white = Image.new("L", (32, 20), 255)
+    hidden = Image.merge("LA", (white, Image.fromarray(GREY))).convert(mode)
+    with pytest.raises(DataError, match=r"hidden.png: one colour under an alpha channel"):
+        read_label(save(tmp_path / "hidden.png", hidden))
+    opaque = Image.merge("LA", (white, white)).convert(mode)
+    assert (read_label(save(tmp_path / "whole.png", opaque)) == 255).all()

@@ -204,3 +204,10 @@ def test_a_large_image_is_answered_a_few_prompts_at_a_time(system, dataset, tmp_
     parts = evaluate_coco(network, dataset, truth_boxes(dataset), frame=128, results=tmp_path / "parts.json")
     assert asked == [1] * 10
     assert parts.metrics == pytest.approx(whole.metrics, abs=0.1)
+
+
+def test_a_wrong_name_of_a_set_is_told_before_demo_data_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr("linbench.suites.sam_hq.sets.build_demo", lambda *_, **__: pytest.fail("drawn"))
+    options = SamHqOptions(("rwkvsam-t",), weights="demo", datasets=("coco", "dis-dv"), cache=tmp_path)
+    with pytest.raises(UsageError, match="dis-dv"):
+        SUITE.plan(options)

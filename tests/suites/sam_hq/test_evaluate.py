@@ -112,3 +112,25 @@ def test_masks_that_give_no_box_are_named(system):
     assert found.empty == ["00000"]
     assert found.unprompted == ["00001", "00002"]
     assert found.iou == [1.0, 0.0, 0.0]
+
+
+class Large(Endless):
+    """Images larger than a contact sheet shows."""
+
+    def image(self, index):
+        return np.full((1500, 3000, 3), 90, np.uint8)
+
+    def labels(self, index):
+        label = np.zeros((1, 1500, 3000), np.uint8)
+        label[:, 300:600, 600:1200] = 255
+        return label
+
+
+def test_kept_pictures_are_small():
+    found = evaluate(BoxFiller(), Large(1), protocol=PROTOCOL, frame=64, keep=1)
+    ((_, kept),) = found.kept
+    assert kept.image.shape == (512, 1024, 3)
+    assert kept.mask.shape == kept.truth.shape == (512, 1024)
+    assert kept.mask.mean() == pytest.approx(0.04, abs=1e-3)
+    assert kept.box == pytest.approx((204.8, 102.4, 409.3, 204.5), abs=0.1)
+    assert found.iou == [1.0]
