@@ -53,6 +53,10 @@ class Backbone(nn.Module):
         """Compute the feature maps of `images: [B, 3, H, W]`, normalised."""
         raise NotImplementedError
 
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """Compute blocks again in backward instead of keeping what is inside them, or keep it."""
+        self.gradient_checkpointing = enabled
+
     def run_block(self, block: Callable[..., Any], *inputs: Any) -> Any:
         """Call a block; under gradient checkpointing its inner activations are not kept."""
         if not (self.gradient_checkpointing and torch.is_grad_enabled()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ CLASSIFIER_HEADS = {
 # Counters of batch norm, of averaged models and of profilers, and what a module computes from its sizes by itself.
 COUNTERS = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
 DERIVED = (*COUNTERS, "relative_position_index", "relative_coords_table", "attn_mask", "attention_bias_idxs")
+NAMED = 4  # keys of each kind in an error
 # What training scripts put a state dict under, beside epochs, optimizers and options.
 NESTINGS = ("state_dict", "model", "module", "state_dict_ema", "model_ema")
 
@@ -44,8 +46,8 @@ def load_official(module: nn.Module, state_dict: Mapping[str, Any], *, strict: b
         strict: Every parameter must be found and every tensor used.
 
     Raises:
-        WeightsError: Keys are missing, unexpected or of other shapes (the first ten of each are named, and the backbone
-            that the weights do fit, if there is one), or values are not finite.
+        WeightsError: Keys are missing, unexpected or of other shapes (a few of each are named, and the backbone that
+            the weights do fit, if there is one), or values are not finite.
     """
     module.load_state_dict(official_state(module, state_dict, strict=strict), strict=False)
 
@@ -80,7 +82,7 @@ def official_state(
     if misfits or (strict and (missing or unexpected)):
         faults = (("missing", missing), ("unexpected", unexpected), ("of another shape", misfits))
         text = "; ".join(f"{len(keys)} {what}: {_some(keys)}" for what, keys in faults if keys)
-        other = _other_backbone(tensors) if hint else ""
+        other = _what_fits(module, tensors) if hint else ""
         raise WeightsError(
             f"these weights are not of this {type(module).__name__}{other} ({text}); check the model's name and size"
         )
@@ -135,11 +137,18 @@ def non_finite(state: Mapping[str, Tensor]) -> str:
     return f"NaN or infinite values: {int((~first.isfinite()).sum())} of {first.numel()} in {bad[0]}{more}"
 
 
-def _other_backbone(state_dict: Mapping[str, Tensor]) -> str:
+def _what_fits(module: nn.Module, state_dict: Mapping[str, Tensor]) -> str:
     from .fit import fitting_backbone  # it builds models, which only this error needs
 
     name = fitting_backbone(state_dict)
-    return f" but of the backbone '{name}'" if name else ""
+    if not name:
+        return ""
+    inner = getattr(module, "backbone", None)
+    if isinstance(inner, Backbone):
+        with suppress(WeightsError):
+            official_state(inner, state_dict, hint=False)
+            return ", though they fit its backbone"
+    return f" but of the backbone '{name}'"
 
 
 def strip_prefixes(state_dict: Mapping[str, Tensor], prefixes: Iterable[str]) -> dict[str, Tensor]:
@@ -209,4 +218,4 @@ def _leading_tokens(tokens: int) -> int | None:
 
 
 def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:10]) + (", ..." if len(keys) > 10 else "")
+    return ", ".join(keys[:NAMED]) + (", ..." if len(keys) > NAMED else "")

@@ -110,7 +110,14 @@ def backbone_options(name: str) -> frozenset[str]:
     return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
-def create_backbone(name: str, *, weights: str | None = None, kernels: str = "auto", **overrides: Any) -> Backbone:
+def create_backbone(
+    name: str,
+    *,
+    weights: str | None = None,
+    kernels: str = "auto",
+    gradient_checkpointing: bool = False,
+    **overrides: Any,
+) -> Backbone:
     """Build a backbone.
 
     Args:
@@ -118,6 +125,7 @@ def create_backbone(name: str, *, weights: str | None = None, kernels: str = "au
         weights: None for random initialisation, the path of a checkpoint of this backbone, `official` for its default
             official checkpoint (downloaded where it is not here), or `official:<tag>`.
         kernels: Backend of LinBench's operators in it: `auto`, or one that `bench list kernels` shows.
+        gradient_checkpointing: Compute blocks again in backward: less memory, more time, the same gradients.
         overrides: Arguments of the family's class, for example `attention="eager"` or `drop_path=0.1`.
 
     Returns:
@@ -143,12 +151,13 @@ def create_backbone(name: str, *, weights: str | None = None, kernels: str = "au
     except TypeError as error:
         raise UsageError(f"cannot build '{name}' with {overrides or 'its defaults'}: {error}") from error
     require_backbone(backbone, spec.builder)
+    if gradient_checkpointing:
+        backbone.set_gradient_checkpointing(True)
     if weights is not None:
-        from .official import load_official
         from .weight_files import resolve_weights
-        from .weights import read_checkpoint
+        from .weights import load_checkpoint
 
-        load_official(backbone, read_checkpoint(resolve_weights(name, weights)))
+        load_checkpoint(backbone, resolve_weights(name, weights))
     return backbone
 
 

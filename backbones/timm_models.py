@@ -57,6 +57,18 @@ class TimmBackbone(Backbone):
             maps.append(x if x.shape[1] == info.channels else x.permute(0, 3, 1, 2))
         return Features(tuple(maps), maps[-1].mean(dim=(2, 3)))
 
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """Set timm's own option.
+
+        Raises:
+            UsageError: This timm model has none.
+        """
+        model = next((m for m in (self.model, getattr(self.model, "model", None)) if has_checkpointing(m)), None)
+        if model is None:
+            raise UsageError(f"timm's {type(self.model).__name__} has no gradient checkpointing; leave it out")
+        model.set_grad_checkpointing(enabled)
+        super().set_gradient_checkpointing(enabled)
+
     def convert_official(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Bring timm's own names to those under `features_only`, and leave the head and the norm before it out."""
         own = {_plain(key): key for key in self.state_dict()}
@@ -65,6 +77,11 @@ class TimmBackbone(Backbone):
             for key, value in state.items()
             if _plain(key) in own or not key.startswith(LEFT_OUT)
         }
+
+
+def has_checkpointing(model: object) -> bool:
+    """Whether a timm model can compute its blocks again in backward."""
+    return hasattr(model, "set_grad_checkpointing")
 
 
 def check_name(model: str) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import WeightsError
 from .download import looks_like_markup
-from .official import NESTINGS, named_tensors
+from .official import NESTINGS, load_official, named_tensors
 
 GIT_LFS = b"version https://git-lfs"
 
@@ -32,6 +32,22 @@ def file_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def weights_sha256(path: str | Path) -> str:
+    """SHA-256 of a checkpoint.
+
+    Raises:
+        WeightsError: It is not there.
+    """
+    return file_sha256(_existing(path))
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"weights not found: {path} is no file; give the path of a .safetensors or .pth checkpoint")
+    return path
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint by name.
 
@@ -42,9 +58,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: Not there, not a checkpoint, truncated, or a pickle that wants to run code.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"weights not found: {path} is no file; give the path of a .safetensors or .pth checkpoint")
+    path = _existing(path)
     head = _head(path)
     if path.suffix == ".safetensors" or _is_safetensors(head):
         try:
@@ -57,6 +71,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
             f"{path} holds no tensors by name; expected a state dict, bare or under {', '.join(NESTINGS)}"
         )
     return tensors
+
+
+def load_checkpoint(module: nn.Module, path: Path) -> None:
+    """Read a checkpoint and load it, as `read_checkpoint` and `load_official` do.
+
+    Raises:
+        WeightsError: Either's, with the file's name.
+    """
+    state = read_checkpoint(path)
+    try:
+        load_official(module, state)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
 
 
 def _head(path: Path) -> bytes:

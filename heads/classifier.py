@@ -14,11 +14,10 @@ from ..backbones.official import (
     CLASSIFIER_HEADS,
     WRAPPERS,
     backbone_state,
-    load_official,
     unwrapped,
 )
 from ..backbones.weight_files import resolve_weights
-from ..backbones.weights import read_checkpoint
+from ..backbones.weights import load_checkpoint
 
 
 class Classifier(nn.Module):
@@ -77,5 +76,5 @@ def create_classifier(
     """
     classifier = Classifier(create_backbone(name, **overrides), num_classes=num_classes)
     if weights is not None:
-        load_official(classifier, read_checkpoint(resolve_weights(name, weights)))
+        load_checkpoint(classifier, resolve_weights(name, weights))
     return classifier

@@ -10,6 +10,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+
+# The same examples each time, so that a test run can be repeated; `--hypothesis-profile explore` draws new ones.
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile("repeatable")
 
 GOLDENS = Path(__file__).resolve().parents[2] / "shared" / "goldens"
 

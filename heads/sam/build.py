@@ -11,8 +11,7 @@ from torch import nn
 
 from ...backbones import backbone_spec, create_backbone
 from ...backbones.base import Backbone, FeatureInfo
-from ...backbones.official import load_official
-from ...backbones.weights import read_checkpoint
+from ...backbones.weights import load_checkpoint
 from ...errors import UsageError
 from .efficient_prompts import EfficientPromptEncoder
 from .hq_decoder import HqMaskDecoder
@@ -64,7 +63,7 @@ def create_system(name: str, *, weights: str | None = None, **overrides: Any) ->
     system = build(create_backbone(spec.backbone, **options), **head)
     system.preprocessing = spec.preprocessing
     if weights is not None:
-        load_official(system, read_checkpoint(weights_path(name, weights)))
+        load_checkpoint(system, weights_path(name, weights))
     return system
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ...backbones import backbone_options, backbone_spec
-from ...backbones.weights import file_sha256, read_checkpoint
+from ...backbones.weights import file_sha256, weights_sha256
 from ...errors import LinBenchError, StoreError, UsageError
 from ...heads.sam import System, create_system, system_spec
 from ...heads.sam.build import EMBED_DIM
@@ -123,7 +123,7 @@ class _Run:
         self.progress = progress
         if options.device != "cpu" and not torch.cuda.is_available():
             raise UsageError(f"--device {options.device}: no CUDA device works here (`bench doctor` says why); use cpu")
-        self.teacher_sha = _sha(weights_path(options.teacher, options.weights))
+        self.teacher_sha = weights_sha256(weights_path(options.teacher, options.weights))
         self.images = open_images(options, drawing=lambda done, total: self.say(f"drawing demo data {done}/{total}"))
         self.fingerprint = self.images.fingerprint()
         self.cell = _cell(options, self.images, self.fingerprint, self.teacher_sha)
@@ -270,12 +270,6 @@ def _system(
 def _kernels(options: DistillOptions, name: str) -> dict[str, str]:
     operators = backbone_spec(system_spec(name).backbone).operators
     return {one: resolve_backend(one, options.device, torch.float32, options.kernels) for one in operators}
-
-
-def _sha(path: Path) -> str:
-    if not path.is_file():
-        read_checkpoint(path)  # its error says what is missing
-    return file_sha256(path)
 
 
 def _workers() -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ...backbones.weights import file_sha256, read_checkpoint
+from ...backbones.weights import weights_sha256
 from ...errors import DataError, UsageError
 from ...heads.sam import create_system, system_spec
 from ...heads.sam.automatic import MaskGenerator, default_options, several_masks
@@ -105,10 +105,7 @@ class _Session:
         self.options = options
         self.weights = options.weights or ("demo" if options.system in demo_systems() else "official")
         system_spec(options.system)
-        path = weights_path(options.system, self.weights)
-        if not path.is_file():
-            read_checkpoint(path)  # its error says what is missing
-        self.sha256 = file_sha256(path)
+        self.sha256 = weights_sha256(weights_path(options.system, self.weights))
         # The first image's times hold what is loaded and compiled once; its record says so.
         self.built = False
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ...backbones import backbone_options, backbone_spec
-from ...backbones.weights import file_sha256
+from ...backbones.weights import file_sha256, weights_sha256
 from ...errors import LinBenchError, StoreError, UsageError
 from ...heads.sam import System, SystemSpec, create_system, system_spec
 from ...heads.sam.refine import refine_operators
@@ -119,15 +118,15 @@ class _Run:
                 shared["refine"] = options.refine
             if options.weights is not None:
                 path = weights_path(spec.name, options.weights)
-                weights = DEMO if options.weights == DEMO else _sha(path)[:16]
-                params = {**shared, "stage": "weights-only", "weights": weights, "weights_sha256": _sha(path)}
+                weights = DEMO if options.weights == DEMO else weights_sha256(path)[:16]
+                params = {**shared, "stage": "weights-only", "weights": weights, "weights_sha256": weights_sha256(path)}
                 cells[subject] = {"weights-only": Cell(SamHq.name, subject, params)}
                 continue
             recipe = options.recipe.to_dict()
             trained = {
                 **shared,
                 "weights": "random" if options.teacher == "none" else f"from {self._teacher_label()}",
-                "teacher_sha256": self._teacher_sha(),
+                "teacher_sha256": self._teacherweights_sha256(),
                 "train_fingerprints": self.sets.train_fingerprints(),
                 "recipe": options.recipe.name,
                 "recipe_sha": hashlib.sha256(canonical_json(recipe).encode()).hexdigest()[:12],
@@ -278,6 +277,7 @@ class _Run:
             "split": self.sets.split,
             "threads": torch.get_num_threads(),
             "eval_precision": "fp32",
+            "eval_batch": self.options.batch,
             "eval_workers": self.options.workers,
         }
 
@@ -302,12 +302,12 @@ class _Run:
         return create_system(self._teacher_system(), weights=self.options.teacher).to(self.options.device)
 
     def _teacher_label(self) -> str:
-        return DEMO if self.options.teacher == DEMO else self._teacher_sha()[:12]
+        return DEMO if self.options.teacher == DEMO else self._teacherweights_sha256()[:12]
 
-    def _teacher_sha(self) -> str:
+    def _teacherweights_sha256(self) -> str:
         if self.options.teacher == "none":
             return ""
-        return _sha(weights_path(self._teacher_system(), self.options.teacher))
+        return weights_sha256(weights_path(self._teacher_system(), self.options.teacher))
 
     def _batches(self, stage: Optimisation, *, augmented: bool) -> Batches:
         options, recipe = self.options, self.options.recipe
@@ -349,11 +349,3 @@ def subject_label(system: str) -> str:
     """A system's name in rows: the backbone's under the common decoder, unless another system has that name."""
     short = system.removesuffix(SUFFIX)
     return system if short in OFFICIAL else short
-
-
-def _sha(path: Path) -> str:
-    if not path.is_file():
-        from ...backbones.weights import read_checkpoint
-
-        read_checkpoint(path)  # its error says what is missing
-    return file_sha256(path)

@@ -88,7 +88,7 @@ def test_gradient_checkpointing_changes_nothing_but_memory(name, image):
     gradients = []
     for checkpointing in (False, True):
         model.zero_grad()
-        model.gradient_checkpointing = checkpointing
+        model.set_gradient_checkpointing(checkpointing)
         model(images).pooled.square().sum().backward()
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     for plain, recomputed in zip(*gradients, strict=True):

@@ -114,3 +114,22 @@ def test_a_name_can_be_registered_once():
     second = BackboneSpec("twin", "two", "softmax", "two:Two")
     with pytest.raises(ValueError, match=r"twin.*one:One.*two:Two"):
         collect_specs([first, second])
+
+
+@pytest.mark.parametrize("name", ["vit-t", "timm:resnet18", "timm:vit_tiny_patch16_224"])
+def test_gradient_checkpointing_keeps_less_for_backward(name, image):
+    kept = []
+    for checkpointing in (False, True):
+        model = linbench.create_backbone(name, gradient_checkpointing=checkpointing)
+        assert model.gradient_checkpointing == checkpointing
+        held = 0
+
+        def hold(tensor):
+            nonlocal held
+            held += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+            model(image(64, 64, batch=2))
+        kept.append(held)
+    assert kept[1] < 0.8 * kept[0]

@@ -242,3 +242,19 @@ def test_timm_checkpoint_fits_a_timm_classifier():
     assert torch.equal(
         next(v for k, v in own.items() if k.endswith("layer1.0.conv1.weight")), reference.layer1[0].conv1.weight
     )
+
+
+def test_the_error_of_a_file_names_it_and_stays_short(tmp_path):
+    path = tmp_path / "small.pth"
+    torch.save(linbench.create_backbone("vit-t").state_dict(), path)
+    with pytest.raises(WeightsError, match="of the backbone 'vit-t'") as caught:
+        linbench.create_backbone("rwkvsam-t", weights=str(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert len(str(caught.value)) < 700 + len(str(path))
+
+
+def test_a_system_says_when_only_its_backbone_is_in_the_file(tmp_path):
+    path = tmp_path / "backbone.pth"
+    torch.save(linbench.create_backbone("vit-t").state_dict(), path)
+    with pytest.raises(WeightsError, match="not of this System, though they fit its backbone"):
+        linbench.create_system("vit-t+sam", weights=str(path))

@@ -13,9 +13,10 @@ from linbench.results.store import Store
 from linbench.suites.kernels import session, sweep
 from linbench.suites.kernels.options import KernelOptions
 from linbench.suites.kernels.suite import SUITE
-from linbench.suites.kernels.worker import Server
+from linbench.suites.kernels.worker import load
 from linbench.suites.runner.failures import describe
 from linbench.suites.runner.process import WorkerDiedError
+from linbench.suites.runner.worker import Server
 
 PLUGS = Path(__file__).parent / "kernel_plugs"
 RATES = {
@@ -35,7 +36,7 @@ class LocalWorker:
     """Answers as a worker process does, from this one."""
 
     def __init__(self, environment, *, module):
-        self.server, self.alive = Server(), True
+        self.server, self.alive = Server(load), True
 
     def ask(self, request, *, timeout_s):
         request = json.loads(json.dumps(request))
