@@ -26,9 +26,9 @@ app = typer.Typer(
     "`bench latency --res 512..2048 --backbone rwkvsam-s,vit-s`   latency over resolution\n\n"
     "`bench report`   tables and figures from the stored rows",
 )
-for group in (run, latency, kernels, predict):
+for group in (latency, kernels, predict):
     app.registered_commands += group.app.registered_commands
-for name, group in (("data", data), ("weights", weights), ("train", train)):
+for name, group in (("run", run), ("data", data), ("weights", weights), ("train", train)):
     app.add_typer(group.app, name=name)
 
 INTERRUPTED = 130

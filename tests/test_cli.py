@@ -204,7 +204,7 @@ def test_a_folder_of_options_in_a_file(bench):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run",), "Missing argument 'suite'"),
+        (("run",), "Missing command"),
         (("run", "sam-hq"), "--backbone"),
         (("run", "sam-hq", "-b", "vit-s", "--seed", "one"), "--seed"),
         (("measure",), "No such command 'measure'"),

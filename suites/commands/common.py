@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from ...errors import UsageError
 
@@ -31,6 +32,26 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be meas
 Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Take rows this installation finished; no: again.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores).")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:0.")]
+
+
+class SuiteGroup(TyperGroup):
+    """A command for each of some suites; another suite's name is told where it is served."""
+
+    # Typer carries a click of its own from some release on, so its classes have no name that all releases know.
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The sub-command that `args` begin with.
+
+        Raises:
+            UsageError: No such suite, or one that is served elsewhere.
+        """
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            from .. import suite
+
+            suite(args[0])
+            elsewhere = {"distill": "train distill"}.get(args[0], args[0])
+            served = ", ".join(self.commands)
+            raise UsageError(f"`{ctx.command_path}` serves {served}; for {args[0]} use `bench {elsewhere}`")
+        return super().resolve_command(ctx, args)
 
 
 def names_in(texts: Iterable[str]) -> tuple[str, ...]:

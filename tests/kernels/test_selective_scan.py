@@ -66,9 +66,7 @@ def assert_close(got, right, tolerance):
     """
     for name, expected in right.items():
         error = (got[name].double() - expected).abs().max()
-        assert error <= tolerance * max(0.1, expected.abs().max()), (
-            f"{name}: {error:.2e} of {expected.abs().max():.2e}"
-        )
+        assert error <= tolerance * max(0.1, expected.abs().max()), f"{name}: {error:.2e} of {expected.abs().max():.2e}"
 
 
 @pytest.mark.parametrize(
