@@ -16,6 +16,7 @@ from .throughput_table import throughput_tables
 
 REFERENCE = "vit-s"
 GROUP_PARAMS = ("stage", "dtype", "tf32", "batch", "prompts", "threads")
+_MEMORY = ("peak_memory", "weights", "activations", "reserved_memory")
 _STAGES = {"e2e": "end to end"}
 _WORDS = {
     "dtype": "{}",
@@ -137,7 +138,7 @@ def _details(panel: Panel, reference: str) -> Table:
         ("latency (ms)", "95 %"),
     ]
     columns += [("", f"speed-up over {base.label}")] if base else []
-    columns += [("memory (MiB)", name) for name in ("peak", "weights", "activations")]
+    columns += [("memory (MiB)", name) for name in ("peak", "weights", "activations", "reserved")]
     columns += [("", "GFLOP/s"), ("", "of a matrix product")]
     cells, records = [], []
     for one in panel.series:
@@ -147,12 +148,16 @@ def _details(panel: Panel, reference: str) -> Table:
             share = _share(row)
             line = [one.label, str(row.cell.params["res"]), _count(row.metrics.get("tokens")), _median(row)]
             line += [_range(time)] + ([_ratio(speed_up, row, one is base)] if base else [])
-            line += [_count(row.metrics.get(f"{name}_mib")) for name in ("peak_memory", "weights", "activations")]
+            line += [_count(row.metrics.get(f"{name}_mib")) for name in _MEMORY]
             line += [_count(row.metrics.get("gflops_per_s"))]
             cells.append((*line, "-" if share is None else f"{100 * share:.0f} %"))
             records.append(_record(panel, one, row, base, speed_up))
+    notes = [
+        "Memory: most that the process used, weights, what one call used; reserved: most that the process held, with "
+        "what its allocator keeps for the next call."
+    ]
     ties = any("(tie)" in text for line in cells for text in line)
-    notes = ["tie: the interval of the speed-up holds 1."] if ties else []
+    notes += ["tie: the interval of the speed-up holds 1."] if ties else []
     disturbed = sum(int(row.metrics.get("marked_blocks") or 0) for one in panel.series for row in one.rows)
     if disturbed:
         notes.append(f"{disturbed} blocks stayed disturbed by the machine and count; their rows say by what.")

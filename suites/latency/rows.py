@@ -65,7 +65,7 @@ def measured_row(trial: Trial, *, peers: list[str], sweep: str, turns: str, heal
         "peak_memory_mib": last["peak_bytes"] / _MIB,
         "weights_mib": facts["weights_bytes"] / _MIB,
         "activations_mib": max(answer["activation_bytes"] for answer in trial.answers) / _MIB,
-        "reserved_memory_mib": last["reserved_bytes"] / _MIB if last["reserved_bytes"] is not None else None,
+        "reserved_memory_mib": last["reserved_bytes"] / _MIB,
         "tokens": (cell.params["res"] // PATCH) ** 2,
         "build_s": facts["build_s"],
         "import_s": facts["import_s"],

@@ -109,7 +109,8 @@ class Session:
         with self._limited(), torch.inference_mode():
             eager = self._eager_output() if self._launch.changed else None
             self._meter.start()
-            first_s, output = self._first_call()
+            with self._meter.counted():
+                first_s, output = self._first_call()
             wrong = self._verdict(output, eager)
             del output, eager
             if not self._loaded:
@@ -117,7 +118,8 @@ class Session:
                 self._loaded = True
                 self._meter.release()
                 self._meter.start()
-                self._step()
+                with self._meter.counted():
+                    self._step()
             self._cold = False
             warm = self._warm_up(first_s, warmup_s)
         peak = self._meter.read()
@@ -130,7 +132,7 @@ class Session:
             "graph_breaks": self._launch.graph_breaks(),
             "macs": macs,
             "matmul_flops_per_s": matmul,
-            "held_bytes": max(0, peak.peak - peak.before),
+            "held_bytes": max(0, peak.reserved - peak.before),
             "available_bytes": self._meter.available(),
         }
 

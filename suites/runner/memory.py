@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -15,14 +18,22 @@ import torch
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
+# Parameters of glibc's mallopt.
+_M_MMAP_THRESHOLD, _M_MMAP_MAX = -3, -4
 
 
 class Peak(NamedTuple):
-    """Bytes: the peak of the process, what it held at the start, and what the allocator reserved (CUDA only)."""
+    """Bytes.
+
+    Attributes:
+        peak: Most that was in use.
+        before: What was held at the start.
+        reserved: Most that the allocator held, freed memory included that it keeps for the next call.
+    """
 
     peak: int
     before: int
-    reserved: int | None
+    reserved: int
 
 
 class MemoryMeter(Protocol):
@@ -30,6 +41,10 @@ class MemoryMeter(Protocol):
 
     def start(self) -> None:
         """Forget earlier peaks, where the system can."""
+        ...
+
+    def counted(self) -> AbstractContextManager[None]:
+        """A stretch that decides what was in use where the system only tells what is held."""
         ...
 
     def read(self) -> Peak:
@@ -48,6 +63,8 @@ class MemoryMeter(Protocol):
 class HostMeter:
     """Resident memory of this process.
 
+    A worker's heap keeps what is freed, in pieces of sizes that the next call may not fit. So what a call uses is
+    measured in a stretch of its own, in which glibc gives large blocks back at once; elsewhere the two are the same.
     Elsewhere than on Linux the peak is the process's so far, which is the same as long as the stretches grow.
     """
 
@@ -55,16 +72,23 @@ class HostMeter:
         with contextlib.suppress(OSError):
             _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
         self._before = psutil.Process().memory_info().rss
+        self._used: int | None = None
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        with _blocks_given_back():
+            yield
+        self._used = _peak_resident()
 
     def read(self) -> Peak:
-        return Peak(_peak_resident(), self._before, None)
+        held = _peak_resident()
+        return Peak(held if self._used is None else self._used, self._before, held)
 
     def release(self) -> None:
         gc.collect()
-        if sys.platform == "linux":
-            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-            if trim is not None:
-                trim(0)
+        trim = _from_libc("malloc_trim")
+        if trim is not None:
+            trim(0)
 
     def available(self) -> int:
         return int(psutil.virtual_memory().available)
@@ -80,6 +104,9 @@ class CudaMeter:
         torch.cuda.reset_peak_memory_stats(self._device)
         self._before = torch.cuda.memory_allocated(self._device)
 
+    def counted(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     def read(self) -> Peak:
         return Peak(
             torch.cuda.max_memory_allocated(self._device), self._before, torch.cuda.max_memory_reserved(self._device)
@@ -91,6 +118,28 @@ class CudaMeter:
 
     def available(self) -> int:
         return int(torch.cuda.mem_get_info(self._device)[0])
+
+
+@contextlib.contextmanager
+def _blocks_given_back() -> Iterator[None]:
+    """Let glibc map each block of a MiB or more on its own and unmap it when freed; then never again, as before.
+
+    A worker starts with no such maps (`environment.KEEP_MEMORY`); where the user has chosen otherwise, nothing changes.
+    """
+    set_option = _from_libc("mallopt")
+    if set_option is None or os.environ.get("MALLOC_MMAP_MAX_") != "0":
+        yield
+        return
+    set_option(_M_MMAP_THRESHOLD, 2**20)
+    set_option(_M_MMAP_MAX, 2**16)
+    try:
+        yield
+    finally:
+        set_option(_M_MMAP_MAX, 0)
+
+
+def _from_libc(name: str) -> Callable[..., int] | None:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def _peak_resident() -> int:

@@ -84,7 +84,7 @@ class ScriptedWorker:
             "device_ms": [],
             "peak_bytes": 3 * 2**20,
             "activation_bytes": 2**20,
-            "reserved_bytes": None,
+            "reserved_bytes": 4 * 2**20,
         }
 
     def answer_rest(self, request):
