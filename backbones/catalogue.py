@@ -68,6 +68,7 @@ RWKVSAM = BackboneSpec(
     source="arXiv 2406.19369; HarborYuan/ovsam, projects/rwkvsam",
     operators=("bi_wkv", "q_shift_mix"),
     strides=(4, 8, 16),
+    pyramid={"final_stage": True},
     note="parameters as the paper counts them: no neck, no decoder, no classifier",
 )
 RWKVSAM_ADE = replace(RWKVSAM, kwargs={"final_stage": True}, strides=(4, 8, 16, 32), image_multiple=32)

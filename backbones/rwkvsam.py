@@ -138,6 +138,10 @@ class RwkvSam(Backbone):
         self.apply(init_linear_)
         self.to(memory_format=torch.channels_last)
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters kept from weight decay beside vectors; the mixes of tokens decay, as in the original recipes."""
+        return {"pos_embed"}
+
     def forward(self, images: Tensor) -> Features:
         """`images: [B, 3, H, W]`, sides multiples of 16 (32 with the final stage)."""
         self.check_images(images)

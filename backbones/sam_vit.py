@@ -151,6 +151,10 @@ class SamVit(Backbone):
         self.pooled_channels = dim
         self.image_multiple = patch
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that are kept from weight decay, as in ViTDet."""
+        return {"pos_embed"}
+
     def forward(self, images: Tensor) -> Features:
         """`images: [B, 3, H, W]`, sides multiples of the patch size; `pooled` is the mean of the last map."""
         self.check_images(images)

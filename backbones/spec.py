@@ -31,6 +31,7 @@ class BackboneSpec:
         macs: Multiply-adds of one square image, by its side: linear layers, convolutions and attention.
         operator_flops: FLOPs of LinBench's operators on top of `macs`, by their declared formulas, likewise.
         dense: Arguments of the builder where the maps feed a dense head (SAM's decoder, UperNet), on top of `kwargs`.
+        pyramid: Further ones where that head wants maps down to stride 32 (UperNet).
         mean: Per-channel mean that images are normalised with, in 0..1 units.
         std: Per-channel standard deviation, likewise.
         note: What a reader of a table must know about this entry.
@@ -49,6 +50,7 @@ class BackboneSpec:
     macs: Mapping[int, int] = field(default_factory=dict)
     operator_flops: Mapping[int, int] = field(default_factory=dict)
     dense: Mapping[str, Any] = field(default_factory=dict)
+    pyramid: Mapping[str, Any] = field(default_factory=dict)
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     note: str = ""

@@ -50,6 +50,10 @@ class SS2D(nn.Module):
         nn.init.uniform_(self.x_proj_weight, -(self.inner**-0.5), self.inner**-0.5)
         init_steps_(self.dt_projs_weight, self.dt_projs_bias)
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the original marks as not to decay."""
+        return {"A_logs", "Ds"}
+
     def forward(self, x: Tensor) -> Tensor:
         """`x: [B, H, W, C] -> [B, H, W, C]`."""
         # Two products, so that the convolution gets a whole tensor where the half of one would be copied.

@@ -31,9 +31,10 @@ class TimmBackbone(Backbone):
     def __init__(self, *, model: str, pretrained: bool = False, **options: Any) -> None:
         super().__init__()
         check_name(model)
-        # Vision transformers take any image size only when told so at construction.
-        if "dynamic_img_size" not in options and _accepts_dynamic_size(model):
-            options["dynamic_img_size"] = True
+        # Vision transformers, plain ones and Swin, take any image size only when told so at construction.
+        for option, value in (("dynamic_img_size", True), ("strict_img_size", False)):
+            if option not in options and _accepts(model, option):
+                options[option] = value
         try:
             net: Any = timm.create_model(model, pretrained=pretrained, features_only=True, **options)
         except (RuntimeError, TypeError, AttributeError) as error:
@@ -92,10 +93,10 @@ def check_name(model: str) -> None:
         raise UsageError(f"timm has no model '{model}'.{hint}")
 
 
-def _accepts_dynamic_size(model: str) -> bool:
-    entry = inspect.unwrap(timm.model_entrypoint(model))
-    module = inspect.getmodule(entry)
-    return getattr(module, "VisionTransformer", None) is not None
+def _accepts(model: str, option: str) -> bool:
+    module = inspect.getmodule(inspect.unwrap(timm.model_entrypoint(model)))
+    models = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if hasattr(kind, "get_classifier")]
+    return any(option in inspect.signature(kind).parameters for kind in models)
 
 
 def _plain(key: str) -> str:

@@ -101,6 +101,10 @@ class WindowAttention(nn.Module):
         offsets = (window * apart[:, None, :, None] + apart[None, :, None, :]).reshape(window**2, window**2)
         self.register_buffer("offsets", offsets, persistent=False)
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the original keeps from weight decay."""
+        return {"attention_biases"}
+
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, H, W] -> [B, C, H, W]`."""
         grid = (x.shape[2], x.shape[3])

@@ -76,6 +76,10 @@ class BiMamba(nn.Module):
         with torch.no_grad():
             self.out_proj.weight /= math.sqrt(depth)
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the original marks as not to decay."""
+        return {"A_log", "D", "A_b_log", "D_b"}
+
     def forward(self, tokens: Tensor) -> Tensor:
         """`tokens: [B, L, C] -> [B, L, C]`."""
         # Two products, so that the operators get whole tensors where the halves of one would be copied.
@@ -177,6 +181,10 @@ class Vim(Backbone):
             nn.init.trunc_normal_(self.cls_token, std=0.02)
         self.feature_info = (FeatureInfo(dim, 16),)
         self.pooled_channels = dim
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the original keeps from weight decay."""
+        return {"pos_embed", "cls_token"}
 
     def forward(self, images: Tensor) -> Features:
         """`images: [B, 3, H, W]`, sides multiples of 16; `pooled` is the class token, or the mean without one."""

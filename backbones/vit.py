@@ -69,6 +69,10 @@ class PlainVit(Backbone):
         self.pooled_channels = dim
         self.image_multiple = patch
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that DeiT keeps from weight decay."""
+        return {"pos_embed", "cls_token"}
+
     def forward(self, images: Tensor) -> Features:
         """`images: [B, 3, H, W]`, sides multiples of the patch size; `pooled` is the class token or the map's mean."""
         self.check_images(images)

@@ -121,6 +121,10 @@ class Vrwkv(Backbone):
         self.image_multiple = patch
         self.head_hidden = head_hidden
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters kept from weight decay beside vectors; the mixes of tokens decay, as in the original recipes."""
+        return {"pos_embed"}
+
     def forward(self, images: Tensor) -> Features:
         """`images: [B, 3, H, W]`, sides multiples of the patch size."""
         self.check_images(images)

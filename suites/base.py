@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 from ..results.provenance import collect
@@ -51,6 +52,19 @@ class Suite(Protocol[OptionsT_contra]):
         """Measure the cells of `plan(options)`, store each row as soon as it is made, and yield it.
 
         With `resume`, a cell that has an ok row in `store` is not measured again: that row is yielded.
+        """
+        ...
+
+
+class Trainer(Protocol[OptionsT_contra]):
+    """A suite that trains, and can stop there."""
+
+    def train(
+        self, options: OptionsT_contra, *, store: Store, progress: Progress | None = None, resume: bool = True
+    ) -> Iterator[Path]:
+        """Train without an evaluation and yield the weights' files; a later `run` with the same options goes on there.
+
+        With `resume`, a training that is over is not done again.
         """
         ...
 

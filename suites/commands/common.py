@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
-from ...errors import UsageError
+from ...errors import LinBenchError, UsageError
 
 if TYPE_CHECKING:
     from ...results.schema import Row
     from ...results.store import Store
     from ..base import Suite
+    from ..terminal import Ticker
 
 OptionsT = TypeVar("OptionsT")
+
+training_only: ContextVar[bool] = ContextVar("training_only", default=False)
+"""Whether `measure` stops after the training, as `bench train` has it."""
 
 Results = Annotated[
     Path | None, typer.Option("--results", envvar="LINBENCH_RESULTS", help="Results folder (default: results).")
@@ -31,6 +38,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be measured, and what is there already.")]
 Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Take rows this installation finished; no: again.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores).")]
+Keep = Annotated[int, typer.Option("--keep", min=1, help="Newest checkpoints that are kept while training.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:0.")]
 
 
@@ -85,9 +94,9 @@ def folders_in(option: str, texts: Iterable[str] | None) -> tuple[tuple[str, Pat
 def open_store(results: Path | None, cache: Path | None = None) -> Store:
     """The store below the results folder, for rows of this installation."""
     from ... import settings
-    from ...results.store import Store
+    from ..training.follower import store_class
 
-    return Store(settings.results_root(results), installation=settings.installation(cache))
+    return store_class()(settings.results_root(results), installation=settings.installation(cache))
 
 
 def use_threads(threads: int | None) -> None:
@@ -98,18 +107,58 @@ def use_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+@contextmanager
+def _together(options: Any) -> Iterator[None]:
+    """Work with the other processes of this run, where there are any."""
+    from ..training.processes import world_size
+
+    if world_size() == 1:
+        yield
+        return
+    from ..training.shards import join, leave
+
+    join(getattr(options, "device", "cpu"))
+    yield
+    leave()
+
+
+def _train(suite: Any, options: Any, store: Store, ticker: Ticker, resume: bool, as_json: bool) -> None:
+    """Let a suite train, and print where the weights are."""
+    from ..training.processes import is_main
+
+    if not hasattr(suite, "train"):
+        raise UsageError(f"suite {suite.name} does not train; use `bench run {suite.name}`")
+    paths = list(suite.train(options, store=store, progress=ticker if is_main() else None, resume=resume))
+    if is_main():
+        print(json.dumps([str(path) for path in paths]) if as_json else "\n".join(map(str, paths)))
+
+
 def measure(
     suite: Suite[OptionsT], options: OptionsT, store: Store, *, resume: bool, dry_run: bool, as_json: bool
 ) -> list[Row]:
-    """Plan or run a suite, show its rows, and end with 1 where one of them failed."""
+    """Plan or run a suite, show its rows, and end with 1 where one of them failed.
+
+    Of several processes the main one shows; a row that failed in any of them ends them all.
+    """
     from ..terminal import Ticker, show_plan, show_rows
+    from ..training.processes import is_main, world_size
 
     with Ticker() as ticker:
         if dry_run:
             show_plan(suite.plan(options), store, resume, as_json)
             return []
         store.check_writable()
-        rows = list(suite.run(options, store=store, progress=ticker, resume=resume))
+        with _together(options):
+            if training_only.get():
+                _train(suite, options, store, ticker, resume, as_json)
+                return []
+            rows = []
+            for row in suite.run(options, store=store, progress=ticker if is_main() else None, resume=resume):
+                rows.append(row)
+                if row.status != "ok" and world_size() > 1:
+                    raise LinBenchError(f"{row.cell.backbone}: {row.status}: {row.error}")
+    if not is_main():
+        return rows
     if not show_rows(rows, store, as_json):
         raise typer.Exit(1)
     return rows

@@ -9,9 +9,11 @@ import typer
 from .common import (
     AsJson,
     Cache,
+    Compile,
     Data,
     Device,
     DryRun,
+    Keep,
     Results,
     Resume,
     Threads,
@@ -82,6 +84,8 @@ def run_sam_hq(
     batch: Annotated[int, typer.Option(min=1, help="Images encoded together in the evaluation.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Threads that read images and score masks.")] = 2,
     kernels: Annotated[str, typer.Option(help="Operator backend; `bench list kernels`.")] = "auto",
+    keep: Keep = 1,
+    compile_: Compile = False,
     device: Device = "cpu",
     threads: Threads = None,
     data: Data = None,
@@ -94,6 +98,7 @@ def run_sam_hq(
     """Masks from box prompts: train and evaluate systems; rows go to the results folder, a table to the screen."""
     from ... import settings
     from ..sam_hq import SUITE, SamHqOptions
+    from ..training.options import EngineOptions
     from ..training.recipes import load_recipe
 
     use_threads(threads)
@@ -121,5 +126,6 @@ def run_sam_hq(
         device=device,
         kernels=kernels,
         cache=settings.cache_root(cache),
+        engine=EngineOptions(keep=keep, compile=compile_),
     )
     measure(SUITE, options, open_store(results, cache), resume=resume, dry_run=dry_run, as_json=as_json)

@@ -22,12 +22,8 @@ from .parallel import in_order
 _ATTEMPTS = 20
 
 
-class TrainBatch(TypedDict):
-    """One batch.
-
-    `images` `[B, 3, S, S]` float32 normalised; `masks` `[N, S, S]` uint8; `boxes` `[N, 4]` float32 in frame pixels
-    (x0 y0 x1 y1, last pixel inclusive); `image_index` `[N]` int64, the image each mask belongs to.
-    """
+class Framed(TypedDict):
+    """What every batch has; see `TrainBatch`."""
 
     images: Tensor
     masks: Tensor
@@ -35,13 +31,24 @@ class TrainBatch(TypedDict):
     image_index: Tensor
 
 
+class TrainBatch(Framed, total=False):
+    """One batch.
+
+    `images` `[B, 3, S, S]` float32 normalised; `masks` `[N, S, S]` uint8; `boxes` `[N, 4]` float32 in frame pixels
+    (x0 y0 x1 y1, last pixel inclusive); `image_index` `[N]` int64, the image each mask belongs to. Of `TrainBatches`
+    too: `samples` `[B]` int64, the place of each image in the stream.
+    """
+
+    samples: Tensor
+
+
 class TrainBatches(IterableDataset[TrainBatch]):
     """Batches of augmented samples, step after step.
 
-    Each epoch shows every image of every set `repeats` times, in a random order. A sample depends on the seed, the step
-    and its place in the batch alone. Iterate it directly, through `prefetch`, or through a `DataLoader` with
-    `batch_size=None`, whose workers take turns at steps; start those with `multiprocessing_context="spawn"`, because
-    OpenCV's threads do not survive a fork.
+    Each epoch shows every image of every set `repeats` times, in a random order. A sample depends on the seed and its
+    place in the stream alone, so several processes train on what one with the batches of all would. Iterate it
+    directly, through `prefetch`, or through a `DataLoader` with `batch_size=None`, whose workers take turns at steps;
+    start those with `multiprocessing_context="spawn"`, because OpenCV's threads do not survive a fork.
 
     Args:
         datasets: Training sets.
@@ -128,24 +135,31 @@ class TrainBatches(IterableDataset[TrainBatch]):
         Raises:
             DataError: A file is unreadable, or no object is found in many images.
         """
-        samples = [self._sample(step, slot) for slot in range(self.batch_size)]
+        first = (step * self.world_size + self.rank) * self.batch_size
+        places = range(first, first + self.batch_size)
+        samples = [self._sample(place)[1] for place in places]
         counts = torch.tensor([len(sample.masks) for sample in samples])
         return TrainBatch(
             images=torch.from_numpy(np.stack([sample.image for sample in samples])),
             masks=torch.from_numpy(np.concatenate([sample.masks for sample in samples])),
             boxes=torch.from_numpy(np.concatenate([sample.boxes for sample in samples])),
             image_index=torch.repeat_interleave(torch.arange(self.batch_size), counts),
+            samples=torch.tensor(places),
         )
 
-    def _sample(self, step: int, slot: int) -> TrainSample:
-        position = (step * self.world_size + self.rank) * self.batch_size + slot
+    def names(self, samples: Sequence[int]) -> list[str]:
+        """Set and name of the images at places of the stream; reads them again to know which took another's place."""
+        items = [self._sample(place)[0] for place in samples]
+        return [f"{self.datasets[which].name}/{self.datasets[which].items[index]}" for which, index in items]
+
+    def _sample(self, position: int) -> tuple[tuple[int, int], TrainSample]:
         rng = np.random.default_rng([self.seed, 1, position])
         item = self._items[self._order[position]]
         for _ in range(_ATTEMPTS):
             loaded = self._readable(item)
             sample = transform(rng, *loaded, self.frame, self.options[item[0]]) if loaded else None
             if sample is not None:
-                return sample
+                return item, sample
             # A crop may miss every object, and an image may have none: another crop, of another image.
             item = self._items[int(rng.integers(len(self._items)))]
         names = ", ".join(dataset.name for dataset in self.datasets)

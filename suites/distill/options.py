@@ -11,6 +11,7 @@ from ...errors import UsageError
 from ...heads.sam.systems import system_spec
 from ...heads.sam.weights import DEMO as DEMO_WEIGHTS
 from ...heads.sam.weights import DEMO_SYSTEM, demo_systems
+from ..training.options import DEFAULT, EngineOptions
 from ..training.recipes import DEMO, Recipe
 
 Precision = Literal["fp32", "fp16"]
@@ -21,7 +22,8 @@ class DistillOptions:
     """Options of the suite; paths and devices included, so this is more than what decides a row.
 
     Attributes:
-        student: System whose backbone and neck are trained, from random weights.
+        student: System whose backbone and neck are trained.
+        student_weights: Checkpoint that its backbone starts from, for example a classifier's; None for random ones.
         teacher: System that is learned from.
         teacher_weights: `demo`, `official`, `official:<tag>` or a checkpoint's path; None for demo weights where there
             are some, else the official ones.
@@ -37,9 +39,11 @@ class DistillOptions:
         device: Torch device.
         kernels: Backend of LinBench's operators.
         cache: Folder for demo data, checkpoints, embeddings and the trained weights.
+        engine: How the training loop is run.
     """
 
     student: str = DEMO_SYSTEM
+    student_weights: Path | None = None
     teacher: str = DEMO_SYSTEM
     teacher_weights: str | None = None
     data: str = "demo"
@@ -54,6 +58,7 @@ class DistillOptions:
     device: str = "cpu"
     kernels: str = "auto"
     cache: Path = field(default_factory=lambda: Path(".cache"))
+    engine: EngineOptions = DEFAULT
 
     def __post_init__(self) -> None:
         student, teacher = system_spec(self.student), system_spec(self.teacher)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 
 from ...backbones import backbone_options, backbone_spec
-from ...backbones.weights import file_sha256, weights_sha256
+from ...backbones.weights import file_sha256, load_checkpoint, weights_sha256
 from ...errors import LinBenchError, StoreError, UsageError
 from ...heads.sam import System, create_system, system_spec
 from ...heads.sam.build import EMBED_DIM
@@ -25,7 +24,9 @@ from ...results.schema import Cell, Row, canonical_json
 from ...results.store import Store
 from ..base import Event, Progress
 from ..sam_hq.rows import curve_samples, first_line
-from ..training.checkpoint import save_tensors
+from ..training.checkpoint import Checkpointer, save_tensors, weights_file
+from ..training.processes import is_main, world_size
+from ..training.shards import wait_for_all
 from .cache import EmbeddingCache
 from .fill import check_space, fill, free_bytes
 from .images import DistillImages, open_images
@@ -34,7 +35,6 @@ from .sizes import size_text
 from .stream import DistillStream, TeacherBatch
 from .train import STAGE, distill_encoder
 
-WEIGHTS = "weights.safetensors"
 MOST_WORKERS = 8
 
 
@@ -74,8 +74,8 @@ class Distill:
             memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
             row = Row(run.cell, "oom" if memory else "failed", provenance=provenance, error=first_line(error))
         store.write(row)
-        if row.status == "ok":
-            shutil.rmtree(run.folder / STAGE, ignore_errors=True)
+        if row.status == "ok" and is_main():
+            Checkpointer(run.folder / STAGE).clear()
         yield row
 
 
@@ -112,7 +112,7 @@ def announce(options: DistillOptions) -> dict[str, Any]:
 
 def trained_weights(row: Row, cache: Path) -> Path:
     """Where a run left the trained system of its row."""
-    return cache / "train" / row.cell.key / WEIGHTS
+    return weights_file(cache, row.cell.key)
 
 
 class _Run:
@@ -123,11 +123,12 @@ class _Run:
         self.progress = progress
         if options.device != "cpu" and not torch.cuda.is_available():
             raise UsageError(f"--device {options.device}: no CUDA device works here (`bench doctor` says why); use cpu")
+        options.recipe.distill.share(world_size())
         self.teacher_sha = weights_sha256(weights_path(options.teacher, options.weights))
         self.images = open_images(options, drawing=lambda done, total: self.say(f"drawing demo data {done}/{total}"))
         self.fingerprint = self.images.fingerprint()
         self.cell = _cell(options, self.images, self.fingerprint, self.teacher_sha)
-        self.folder = options.cache / "train" / self.cell.key
+        self.folder = weights_file(options.cache, self.cell.key).parent
         self.cache = self._open_cache() if options.cached else None
 
     def say(self, message: str) -> None:
@@ -140,6 +141,8 @@ class _Run:
             check_space(self.cache)
         torch.manual_seed(options.seed)
         student = _system(options, options.student, layer_scale=recipe.layer_scale)
+        if options.student_weights is not None:
+            load_checkpoint(student.backbone, options.student_weights)
         with torch.no_grad():
             student.eval().encode(torch.zeros(1, 3, recipe.frame, recipe.frame, device=options.device))
         teacher = _system(options, options.teacher, weights=options.weights)
@@ -163,9 +166,12 @@ class _Run:
             folder=self.folder,
             seed=options.seed,
             device=options.device,
+            engine=options.engine,
         )
-        weights = self.folder / WEIGHTS
-        save_tensors(weights, student.state_dict(), {"system": options.student, "recipe": recipe.name})
+        weights = weights_file(options.cache, self.cell.key)
+        if is_main():
+            save_tensors(weights, student.state_dict(), {"system": options.student, "recipe": recipe.name})
+        wait_for_all()
         curve = trained.curves[STAGE]
         bad = {**(self.cache.bad if self.cache is not None else {}), **(streams[-1].bad if streams else {})}
         metrics = {
@@ -174,6 +180,7 @@ class _Run:
             "steps": curve.steps,
             "images": len(self.images),
             "train_seconds": curve.seconds,
+            "data_wait_percent": curve.data_wait_percent,
             "embedding_seconds": filled if self.cache is not None else None,
             "embedding_gib": self.cache.bytes_total / 2**30 if self.cache is not None else None,
             "params_backbone": sum(p.numel() for p in student.backbone.parameters()),
@@ -184,6 +191,7 @@ class _Run:
             "trained_weights_sha256": file_sha256(weights),
             "bad_images": list(bad.values()),
             "threads": torch.get_num_threads(),
+            "processes": world_size(),
             "kernels": {name: _kernels(options, name) for name in (options.student, options.teacher)},
         }
         provenance = {**collect(options.device), "run": facts}
@@ -230,7 +238,7 @@ class _Run:
             student.preprocessing,
             teacher.preprocessing,
             frame=self.options.recipe.frame,
-            batch_size=max(1, self.options.recipe.distill.images // world_size),
+            batch_size=self.options.recipe.distill.share(world_size),
             seed=self.options.seed,
             cache=self.cache,
             rank=rank,
@@ -254,6 +262,8 @@ def _cell(options: DistillOptions, images: DistillImages, fingerprint: str, teac
         "kernels": options.kernels,
         "seed": options.seed,
     }
+    if options.student_weights is not None:
+        params["student_sha256"] = weights_sha256(options.student_weights)
     return Cell(Distill.name, system_spec(options.student).backbone, params)
 
 

@@ -9,8 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...heads.sam import System
+from ..training.accelerators import open_accelerator, progress_bar
+from ..training.averaging import Held
 from ..training.engine import Batches, train_stage
-from ..training.pipeline import Trained, copy_decoder, open_accelerator, progress_bar
+from ..training.options import DEFAULT, EngineOptions
+from ..training.pipeline import Trained, copy_decoder
 from ..training.precision import resolve_precision
 from ..training.recipes import Recipe
 from .stream import TeacherBatch
@@ -29,16 +32,15 @@ class EmbeddingStep(nn.Module):
     def __init__(self, student: System, teacher: System | None = None) -> None:
         super().__init__()
         self.student = student
-        # In a tuple, the teacher is no sub-module: not trained, not saved, not moved by `train()`.
-        self._teacher: tuple[System, ...] = () if teacher is None else (teacher.eval().requires_grad_(False),)
+        self._teacher = None if teacher is None else Held(teacher)
 
     def forward(self, batch: TeacherBatch) -> dict[str, Tensor]:
         """The loss by name."""
-        if "embedding" in batch:
+        if self._teacher is None:
             wanted = batch["embedding"]
         else:
             with torch.no_grad():
-                wanted = self._teacher[0].encode(batch.get("teacher_images", batch["images"])).image
+                wanted = self._teacher.module.encode(batch.get("teacher_images", batch["images"])).image
         got = self.student.encode(batch["images"]).image
         return {"embedding": F.mse_loss(got.float(), wanted.float())}
 
@@ -54,6 +56,7 @@ def distill_encoder(
     seed: int,
     device: str = "cpu",
     quiet: bool = False,
+    engine: EngineOptions = DEFAULT,
 ) -> Trained:
     """Train backbone and neck of `student` in place; what fits of the teacher's decoder is copied first.
 
@@ -67,6 +70,7 @@ def distill_encoder(
         seed: Random numbers of stochastic depth.
         device: `cpu`, `cuda` or `cuda:<n>`.
         quiet: Show no progress bar.
+        engine: How the training loop is run.
 
     Raises:
         LinBenchError: The loss is not finite.
@@ -89,6 +93,7 @@ def distill_encoder(
             folder=folder / STAGE,
             seed=seed,
             progress=progress,
+            engine=engine,
         )
     student.requires_grad_(True)
     student.eval()

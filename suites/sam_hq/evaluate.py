@@ -18,6 +18,7 @@ from ..data.masks import Bools, MaskDataset, shortened
 from ..data.parallel import in_order
 from ..data.protocols import Protocol, Sample
 from ..metrics import boundary_iou, mask_iou
+from ..metrics.edges import NO_EDGE, EdgeErrors, edge_errors
 from .network import BoxFiller, Network, tight_box
 
 OnImage = Callable[[str], None]
@@ -35,6 +36,7 @@ class Prediction(NamedTuple):
         truth: `[H, W]` bool.
         iou: Mask IoU.
         biou: Boundary IoU.
+        edges: Errors by distance to the true edge.
     """
 
     image: Pixels
@@ -43,6 +45,7 @@ class Prediction(NamedTuple):
     truth: Bools
     iou: float
     biou: float
+    edges: EdgeErrors
 
 
 @dataclass
@@ -59,6 +62,7 @@ class Scores:
             prompt with; the prediction is empty (IoU 0).
         bad: One line for each image that could not be read.
         kept: Predictions that were asked for, their pictures no longer than 1024 pixels.
+        edges: Errors by distance to the true edge, summed over all masks.
         seconds: Time spent in the network.
     """
 
@@ -69,6 +73,7 @@ class Scores:
     unprompted: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
     kept: list[tuple[str, Prediction]] = field(default_factory=list)
+    edges: EdgeErrors = NO_EDGE
     seconds: float = 0.0
 
     def summary(self) -> dict[str, float]:
@@ -137,7 +142,15 @@ def evaluate(
     def score(predicted: tuple[_Item, list[Bools]]) -> tuple[_Item, list[Prediction]]:
         item, masks = predicted
         return item, [
-            Prediction(item.image, tight_box(truth), mask, truth, mask_iou(mask, truth), boundary_iou(mask, truth))
+            Prediction(
+                item.image,
+                tight_box(truth),
+                mask,
+                truth,
+                mask_iou(mask, truth),
+                boundary_iou(mask, truth),
+                edge_errors(mask, truth),
+            )
             for mask, truth in zip(masks, item.sample.truth, strict=True)
         ]
 
@@ -149,12 +162,13 @@ def evaluate(
                 scores.names.append(name)
                 scores.iou.append(found.iou)
                 scores.biou.append(found.biou)
+                scores.edges += found.edges
                 if not found.truth.any():
                     scores.empty.append(name)
                 elif not has_box:
                     scores.unprompted.append(name)
             if item.place in kept and predictions:
-                scores.kept.append((name, _shrunk(predictions[0])))
+                scores.kept.append((name, shrunk(predictions[0], SHOWN)))
             if on_image is not None:
                 on_image(name)
     scores.seconds = network.seconds - before
@@ -166,11 +180,12 @@ def evaluate(
     return scores
 
 
-def _shrunk(found: Prediction) -> Prediction:
+def shrunk(found: Prediction, side: int) -> Prediction:
+    """The prediction with pictures whose longer side has `side` pixels, or as it is where they are no larger."""
     height, width = found.mask.shape
-    if max(height, width) <= SHOWN:
+    if max(height, width) <= side:
         return found
-    rows, columns = resized_size(height, width, SHOWN)
+    rows, columns = resized_size(height, width, side)
 
     def mask(full: Bools) -> Bools:
         return np.asarray(cv2.resize(full.view(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST), bool)

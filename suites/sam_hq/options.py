@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import UsageError
+from ..training.options import DEFAULT, EngineOptions
+from ..training.pipeline import EncoderStart
 from ..training.recipes import DEMO, Recipe
 
 MASK_SETS = ("dis-vd", "coift", "hrsod")
@@ -30,6 +32,11 @@ class SamHqOptions:
         teacher: What the training starts from: `demo` (LinBench's demo weights: distill from them, then train), `none`
             (from scratch), or the path of a checkpoint of the system `teacher_system`.
         teacher_system: System of a teacher that is given as a path.
+        encoder: Where the encoder starts when there is a teacher, whose decoder all start with: `distilled` from it in
+            stage 1, `copied` from a teacher of the same backbone, `fresh`, or `auto`: the teacher's whole system where
+            it is the student's, else distilled.
+        share_refine: Take over the teacher's refine module with its decoder, and fit its projected fine maps in stage
+            1; else the refine module starts fresh and stage 1 is Equation 8 alone.
         recipe: How to train, and at which frame size to evaluate.
         frame: Frame size of the evaluation; None for the recipe's.
         seed: Seed of initialisation, sampling and losses.
@@ -50,6 +57,7 @@ class SamHqOptions:
         gallery: Images on the contact sheet; 0 for none.
         batch: Images encoded together in the evaluation; products round differently in batches, so a row says it.
         workers: Threads that read images and score masks beside the network.
+        engine: How the training loop is run.
     """
 
     backbones: tuple[str, ...] = ()
@@ -58,6 +66,8 @@ class SamHqOptions:
     weights: str | None = None
     teacher: str = "demo"
     teacher_system: str = "rwkvsam-t"
+    encoder: EncoderStart = "auto"
+    share_refine: bool = True
     recipe: Recipe = DEMO
     frame: int | None = None
     seed: int = 0
@@ -77,6 +87,7 @@ class SamHqOptions:
     gallery: int = 6
     batch: int = 1
     workers: int = 2
+    engine: EngineOptions = DEFAULT
 
     def __post_init__(self) -> None:
         if not self.backbones and not self.systems:

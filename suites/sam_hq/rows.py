@@ -7,8 +7,10 @@ from typing import Any
 
 from ...heads.sam import System
 from ...results.plots import GalleryItem, gallery
+from ...results.tiles import TILE_SIDE, Shown, pack_mask, save_tile, shown_samples
+from ..metrics.edges import EDGE_PERCENT
 from ..training.engine import Curve
-from .evaluate import Scores
+from .evaluate import Scores, shrunk
 
 
 def score_metrics(scores: dict[str, Scores]) -> dict[str, float]:
@@ -32,13 +34,34 @@ def parameter_counts(system: System | None) -> dict[str, float]:
 
 
 def score_samples(scores: dict[str, Scores]) -> dict[str, list[Any]]:
-    """Names and scores of every mask."""
-    samples: dict[str, list[Any]] = {}
+    """Names and scores of every mask, and the errors of each set by distance to the true edge."""
+    samples: dict[str, list[Any]] = {"edge/percent": list(EDGE_PERCENT)} if scores else {}
     for name, found in scores.items():
         samples[f"{name}/names"] = list(found.names)
         samples[f"{name}/iou"] = [round(value, 6) for value in found.iou]
         samples[f"{name}/biou"] = [round(value, 6) for value in found.biou]
+        samples[f"{name}/edge_wrong"] = list(found.edges.wrong)
+        samples[f"{name}/edge_pixels"] = list(found.edges.pixels)
     return samples
+
+
+def gallery_samples(scores: dict[str, Scores], root: Path, kind: str) -> dict[str, list[Any]]:
+    """The predictions that were kept, small, for a figure that sets systems side by side.
+
+    Args:
+        scores: Of each set.
+        root: The results folder, where the pictures go.
+        kind: Kind of data.
+    """
+    shown = []
+    for dataset, one in scores.items():
+        for name, found in one.kept:
+            small = shrunk(found, TILE_SIDE)
+            box = [round(value, 2) for value in small.box]
+            tile = save_tile(root, small.image, kind)
+            masks = pack_mask(small.mask), pack_mask(small.truth)
+            shown.append(Shown(dataset, name, tile, box, *masks, round(found.iou, 6), round(found.biou, 6)))
+    return shown_samples(shown)
 
 
 def curve_samples(curves: dict[str, Curve]) -> dict[str, list[Any]]:

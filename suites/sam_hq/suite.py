@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,19 +21,16 @@ from ...results.provenance import collect
 from ...results.schema import Cell, Row, canonical_json
 from ...results.store import Store, folder_name
 from ..base import Event, Progress
-from ..data.augment import AugmentOptions
-from ..data.batches import TrainBatch, TrainBatches, prefetch
 from ..data.protocols import get_protocol
-from ..training.checkpoint import save_tensors
-from ..training.engine import Batches
-from ..training.pipeline import train_system
-from ..training.recipes import Optimisation
+from ..training.checkpoint import Checkpointer, save_tensors, weights_file
+from ..training.pipeline import Trained, train_system
+from ..training.processes import is_main, world_size
+from ..training.shards import wait_for_all
 from .options import BOX_BASELINE, SamHqOptions, Stage
-from .rows import curve_samples, draw_gallery, first_line, score_samples
+from .rows import curve_samples, draw_gallery, first_line, gallery_samples, score_samples
 from .scoring import probe, score_sets
 from .sets import choose_sets
-
-CACHE_MIB = 1024
+from .stream import MaskStream
 
 
 class SamHq:
@@ -61,6 +58,19 @@ class SamHq:
         """
         yield from _Run(options, progress).rows(store, resume)
 
+    def train(
+        self, options: SamHqOptions, *, store: Store, progress: Progress | None = None, resume: bool = True
+    ) -> Iterator[Path]:
+        """Train without an evaluation; a later `run` with the same options goes on from there.
+
+        Yields:
+            The weights of each system.
+
+        Raises:
+            UsageError: The options give weights, so that nothing is to be trained.
+        """
+        yield from _Run(options, progress).weights(store, resume)
+
 
 SUITE = SamHq()
 
@@ -82,6 +92,8 @@ class _Run:
         if options.device != "cpu" and not torch.cuda.is_available():
             raise UsageError(f"--device {options.device}: no CUDA device works here (`bench doctor` says why); use cpu")
         get_protocol(options.protocol)
+        for stage in (options.recipe.distill, options.recipe.joint):
+            stage.share(world_size())
         self.sets = choose_sets(options, drawing=lambda done, total: self.say(f"drawing demo data {done}/{total}"))
         self.fingerprints = self.sets.fingerprints()
 
@@ -132,6 +144,11 @@ class _Run:
                 "recipe_sha": hashlib.sha256(canonical_json(recipe).encode()).hexdigest()[:12],
                 "seed": options.seed,
             }
+            # What came after the first rows is named only where it differs from what they were made with: keys stay.
+            if options.encoder != "auto":
+                trained["encoder"] = options.encoder
+            if not options.share_refine:
+                trained["share_refine"] = False
             stages: tuple[Stage, ...] = ("before", "trained") if options.masks else ("trained",)
             cells[subject] = {stage: Cell(SamHq.name, subject, {**trained, "stage": stage}) for stage in stages}
         return cells
@@ -170,6 +187,18 @@ class _Run:
                 self.made += 1
                 yield row
 
+    def weights(self, store: Store, resume: bool) -> Iterator[Path]:
+        if self.options.weights is not None:
+            raise UsageError("--weights gives trained weights; leave it out to train, or use `bench run sam-hq`")
+        for subject, cells in self.cells().items():
+            if subject != BOX_BASELINE:
+                path = weights_file(self.options.cache, cells["trained"].key)
+                if not (resume and path.is_file()):
+                    self._train(subject, {"trained": cells["trained"]}, store)
+                self.made += 1
+                self.say(f"{subject}: trained weights in {path}")
+                yield path
+
     def _measure(self, subject: str, cells: dict[Stage, Cell], store: Store) -> Iterator[Row]:
         options = self.options
         if subject == BOX_BASELINE:
@@ -182,13 +211,19 @@ class _Run:
             return
         yield from self._trained(subject, cells, store)
 
-    def _trained(self, subject: str, cells: dict[Stage, Cell], store: Store) -> Iterator[Row]:
+    def _train(self, subject: str, cells: dict[Stage, Cell], store: Store) -> tuple[System, Trained, list[Row]]:
+        """The trained system, its curves, and the row of the system before the joint stage if `cells` ask for it."""
         options, recipe = self.options, self.options.recipe
-        cell = cells["trained"]
-        folder = options.cache / "train" / cell.key
+        weights = weights_file(options.cache, cells["trained"].key)
         torch.manual_seed(options.seed)
         spec = self.systems[subject]
-        same = options.teacher != "none" and self._teacher_system() == spec.name and options.refine == "auto"
+        same = (
+            options.teacher != "none"
+            and self._teacher_system() == spec.name
+            and options.refine == "auto"
+            and options.encoder == "auto"
+            and options.share_refine
+        )
         student = self._system(spec, weights=options.teacher if same else None, fresh=not same)
         teacher = self._teacher() if options.teacher != "none" and not same else None
         before: list[Row] = []
@@ -203,17 +238,27 @@ class _Run:
             student,
             recipe,
             teacher=teacher,
-            distill_batches=self._batches(recipe.distill, augmented=recipe.augment_distill),
-            joint_batches=self._batches(recipe.joint, augmented=True),
-            folder=folder,
+            encoder=options.encoder,
+            share_refine=options.share_refine,
+            distill_batches=MaskStream(self.sets, recipe.distill, options, augmented=recipe.augment_distill),
+            joint_batches=MaskStream(self.sets, recipe.joint, options, augmented=True),
+            folder=weights.parent,
             seed=options.seed,
             device=options.device,
             probe=lambda: probe(student, self.sets, self.options),
             after_distill=score_before,
+            engine=options.engine,
         )
+        if is_main():
+            save_tensors(weights, student.state_dict(), {"system": spec.name, "recipe": recipe.name})
+        wait_for_all()
+        return student, trained, before
+
+    def _trained(self, subject: str, cells: dict[Stage, Cell], store: Store) -> Iterator[Row]:
+        recipe, cell = self.options.recipe, cells["trained"]
+        student, trained, before = self._train(subject, cells, store)
         yield from before
-        weights = folder / "weights.safetensors"
-        save_tensors(weights, student.state_dict(), {"system": spec.name, "recipe": recipe.name})
+        weights = weights_file(self.options.cache, cell.key)
         extra = {
             "recipe": recipe.to_dict(),
             "precision": trained.precision,
@@ -221,10 +266,14 @@ class _Run:
             "trained_weights_sha256": file_sha256(weights),
         }
         seconds = {f"{name}_seconds": curve.seconds for name, curve in trained.curves.items()}
+        waited = sum(curve.data_seconds for curve in trained.curves.values())
         metrics = {**seconds, "train_seconds": sum(seconds.values())}
+        if metrics["train_seconds"]:
+            metrics["data_wait_percent"] = 100 * waited / metrics["train_seconds"]
         yield self._scored(student, cell, store, extra=extra, metrics=metrics, samples=curve_samples(trained.curves))
-        for name in trained.curves:
-            shutil.rmtree(folder / name, ignore_errors=True)
+        if is_main():
+            for name in trained.curves:
+                Checkpointer(weights.parent / name).clear()
         self.say(f"{subject}: trained weights in {weights}")
 
     def _scored(
@@ -252,7 +301,11 @@ class _Run:
             cell,
             "ok",
             metrics={**scores.metrics, **(metrics or {})},
-            samples={**score_samples(scores.masks), **(samples or {})},
+            samples={
+                **score_samples(scores.masks),
+                **gallery_samples(scores.masks, store.root, self.sets.kind),
+                **(samples or {}),
+            },
             provenance={
                 **collect(options.device),
                 "run": {**scores.facts(self.sets), **self._facts(cell), **(extra or {})},
@@ -276,6 +329,7 @@ class _Run:
             },
             "split": self.sets.split,
             "threads": torch.get_num_threads(),
+            "processes": world_size(),
             "eval_precision": "fp32",
             "eval_batch": self.options.batch,
             "eval_workers": self.options.workers,
@@ -308,36 +362,6 @@ class _Run:
         if self.options.teacher == "none":
             return ""
         return weights_sha256(weights_path(self._teacher_system(), self.options.teacher))
-
-    def _batches(self, stage: Optimisation, *, augmented: bool) -> Batches:
-        options, recipe = self.options, self.options.recipe
-        plain = AugmentOptions(flip=0.0, scale=(1.0, 1.0), colour=0.0, max_instances=recipe.instances, min_area=1)
-        drawn = AugmentOptions(
-            flip=recipe.augmentation.flip,
-            scale=recipe.augmentation.resize,
-            colour=recipe.augmentation.colour,
-            max_instances=recipe.instances,
-            min_area=recipe.augmentation.min_area,
-        )
-
-        def batches(step: int, rank: int, world_size: int) -> Iterator[TrainBatch]:
-            stream = TrainBatches(
-                self.sets.train,
-                frame=recipe.frame,
-                batch_size=max(1, stage.images // world_size),
-                steps=stage.steps,
-                seed=options.seed,
-                repeats=self.sets.repeats,
-                options=(self.sets.augment or drawn) if augmented else plain,
-                max_bad=options.max_bad,
-                start_step=step,
-                rank=rank,
-                world_size=world_size,
-                cache_mib=CACHE_MIB,
-            )
-            return prefetch(stream, workers=1)
-
-        return batches
 
 
 def system_name(backbone: str) -> str:

@@ -16,8 +16,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...errors import StoreError, WeightsError
+from .averaging import Average
 
+WEIGHTS = "weights.safetensors"
 PREFIX = "step-"
+AVERAGE = "average.safetensors"
+
+
+def weights_file(cache: Path, key: str) -> Path:
+    """The trained weights of a cell; checkpoints and logs of its training are beside it."""
+    return cache / "train" / key / WEIGHTS
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -30,6 +38,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, dict(metadata or {}))
+        _order_metadata(temporary)
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
@@ -37,6 +46,17 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise StoreError(f"cannot write {path}: {error}; free space or choose another folder") from error
+
+
+def _order_metadata(path: Path) -> None:
+    """Sort the metadata of a safetensors file, which come in random order, so that equal tensors are equal files."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        if "__metadata__" in header:
+            header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+            file.seek(8)
+            file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length))
 
 
 class Checkpointer:
@@ -51,8 +71,22 @@ class Checkpointer:
         self.folder = folder
         self.keep = keep
 
-    def save(self, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, extra: Mapping[str, Any]) -> None:
+    def save(
+        self,
+        step: int,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        extra: Mapping[str, Any],
+        average: Average | None = None,
+    ) -> None:
         """Save after `step` finished steps; a kill at any moment leaves the last whole checkpoint in place.
+
+        Args:
+            step: Names the checkpoint.
+            module: What is trained.
+            optimizer: Its state.
+            extra: JSON values to keep beside.
+            average: Moving average of the weights, if there is one.
 
         Raises:
             StoreError: The folder cannot be written.
@@ -64,6 +98,8 @@ class Checkpointer:
             save_tensors(temporary / "model.safetensors", module.state_dict())
             tensors, scalars = _optimizer_state(optimizer)
             save_tensors(temporary / "optimizer.safetensors", tensors)
+            if average is not None:
+                save_tensors(temporary / AVERAGE, average.state())
             state = {"step": step, "optimizer": scalars, "extra": dict(extra)}
             (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
             _sync(temporary / "state.json")
@@ -79,8 +115,10 @@ class Checkpointer:
         for old in self._steps()[: -self.keep]:
             shutil.rmtree(self.folder / f"{PREFIX}{old}", ignore_errors=True)
 
-    def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Any]] | None:
-        """Load the newest checkpoint into `module` and `optimizer`.
+    def restore(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None = None
+    ) -> tuple[int, dict[str, Any]] | None:
+        """Load the newest checkpoint into `module`, `optimizer` and `average`.
 
         Returns:
             The finished steps and what was saved beside, or None where there is no checkpoint.
@@ -96,9 +134,16 @@ class Checkpointer:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
             module.load_state_dict(load_file(folder / "model.safetensors"))
             _load_optimizer(optimizer, load_file(folder / "optimizer.safetensors"), state["optimizer"])
+            if average is not None:
+                average.load(load_file(folder / AVERAGE))
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise WeightsError(f"cannot resume from {folder}: {error}; delete that folder to start again") from error
         return int(state["step"]), dict(state["extra"])
+
+    def clear(self) -> None:
+        """Remove all checkpoints, whole or torn; what else lies in the folder stays."""
+        for folder in (*self.folder.glob(f"{PREFIX}*"), *self.folder.glob(f".{PREFIX}*")):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _steps(self) -> list[int]:
         names = [p.name.removeprefix(PREFIX) for p in self.folder.glob(f"{PREFIX}*")]

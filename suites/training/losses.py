@@ -5,11 +5,14 @@ Source: PointRend's uncertainty-guided point sampling as Mask2Former uses it; RW
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
 class MaskLosses(NamedTuple):
@@ -34,7 +37,7 @@ def point_sample(maps: Tensor, points: Tensor) -> Tensor:
 
 @torch.no_grad()
 def uncertain_points(
-    logits: Tensor, *, points: int, oversample: float, importance: float, generator: torch.Generator | None = None
+    logits: Tensor, *, points: int, oversample: float, importance: float, generator: Generators = None
 ) -> Tensor:
     """Choose points: most where the logits are nearest to zero, the rest uniformly.
 
@@ -43,19 +46,25 @@ def uncertain_points(
         points: Points per mask.
         oversample: Candidates per point that is wanted.
         importance: Share of the points taken from the most uncertain candidates.
-        generator: Random numbers for the candidates.
+        generator: Random numbers for the candidates; one for all masks, or one for each, which may be shared.
 
     Returns:
         `[N, points, 2]` as (x, y) in 0..1.
     """
     masks = logits.shape[0]
-    candidates = torch.rand(masks, int(points * oversample), 2, device=logits.device, generator=generator)
+    candidates = _uniform(masks, int(points * oversample), logits.device, generator)
     certainty = point_sample(logits, candidates).abs()
     important = int(points * importance)
     index = certainty.topk(important, dim=1, largest=False).indices
     chosen = candidates.gather(1, index.unsqueeze(-1).expand(-1, -1, 2))
-    uniform = torch.rand(masks, points - important, 2, device=logits.device, generator=generator)
-    return torch.cat([chosen, uniform], dim=1)
+    return torch.cat([chosen, _uniform(masks, points - important, logits.device, generator)], dim=1)
+
+
+def _uniform(masks: int, points: int, device: torch.device, generator: Generators) -> Tensor:
+    """`[masks, points, 2]` in 0..1."""
+    if generator is None or isinstance(generator, torch.Generator):
+        return torch.rand(masks, points, 2, device=device, generator=generator)
+    return torch.stack([torch.rand(points, 2, device=device, generator=one) for one in generator])
 
 
 def mask_losses(
@@ -65,7 +74,7 @@ def mask_losses(
     points: int = 12544,
     oversample: float = 3.0,
     importance: float = 0.75,
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
 ) -> MaskLosses:
     """Point-sampled losses of predicted masks.
 

@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
-import sys
-import typing
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, overload
 
 from ...errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .recipe_loading import RecipeT, load_from
+from .recipe_values import LATER, recipe_dict, require
 
 Precision = Literal["auto", "bf16", "fp32"]
-
-
-def _require(condition: bool, name: str, value: Any, expected: str) -> None:
-    if not condition:
-        raise UsageError(f"recipe value {name}={value!r} is out of range; expected {expected}")
+Schedule = Literal["cosine", "poly"]
 
 
 @dataclass(frozen=True)
 class Optimisation:
-    """AdamW with linear warm-up and cosine decay.
+    """AdamW with linear warm-up and a decaying rate.
 
     Attributes:
         steps: Optimiser steps; 0 leaves the stage out.
-        max_minutes: Wall-clock limit, or None. The cosine follows whichever is further, steps or minutes,
+        max_minutes: Wall-clock limit, or None. The schedule follows whichever is further, steps or minutes,
             so that a slow machine ends its schedule too; the row says how many steps were done.
-        images: Images in a step.
+        images: Images in a step, of all processes together.
         lr: Peak learning rate.
         lr_end: Last learning rate as a fraction of the peak.
         warmup_steps: Steps of linear warm-up.
         weight_decay: On weights with two or more dimensions; norms, biases and other vectors have none.
         clip_norm: Largest gradient norm, or None.
         betas: AdamW's averaging coefficients.
+        schedule: From the peak to `lr_end` along half a `cosine`, or in a straight line (`poly`, power 1).
+        ema: Decay of the moving average of the weights, which is what is evaluated and saved, or None for none.
+        images_per_pass: Images that a process takes through the network at once; gradients are accumulated until
+            `images` are seen. None for its whole share. Losses are averaged over passes and processes.
     """
 
     steps: int
@@ -50,16 +44,48 @@ class Optimisation:
     weight_decay: float
     clip_norm: float | None
     betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Schedule = field(default="cosine", metadata=LATER)
+    ema: float | None = field(default=None, metadata=LATER)
+    images_per_pass: int | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 0, "steps", self.steps, "0 or more")
-        _require(self.max_minutes is None or self.max_minutes > 0, "max_minutes", self.max_minutes, "above 0, or none")
-        _require(self.images >= 1, "images", self.images, "1 or more")
-        _require(self.lr > 0, "lr", self.lr, "above 0")
-        _require(0 <= self.lr_end <= 1, "lr_end", self.lr_end, "between 0 and 1")
-        _require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "0 or more")
-        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
-        _require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0, or none")
+        require(self.steps >= 0, "steps", self.steps, "0 or more")
+        require(self.max_minutes is None or self.max_minutes > 0, "max_minutes", self.max_minutes, "above 0, or none")
+        require(self.images >= 1, "images", self.images, "1 or more")
+        require(self.lr > 0, "lr", self.lr, "above 0")
+        require(0 <= self.lr_end <= 1, "lr_end", self.lr_end, "between 0 and 1")
+        require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "0 or more")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0, or none")
+        require(all(0 <= beta < 1 for beta in self.betas), "betas", list(self.betas), "two numbers from 0 to below 1")
+        require(self.schedule in ("cosine", "poly"), "schedule", self.schedule, "cosine or poly")
+        require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "between 0 and 1, or none")
+        passed = self.images_per_pass
+        require(
+            passed is None or (passed >= 1 and self.images % passed == 0),
+            "images_per_pass",
+            passed,
+            f"a divisor of images={self.images}, or none",
+        )
+
+    def share(self, processes: int) -> int:
+        """Images of a step that each of so many processes takes.
+
+        Raises:
+            UsageError: They cannot be shared equally, in passes of `images_per_pass`.
+        """
+        if self.images % (processes * (self.images_per_pass or 1)):
+            passes = f" in passes of {self.images_per_pass}" if self.images_per_pass is not None else ""
+            raise UsageError(
+                f"{self.images} images a step cannot be shared equally by {processes} processes{passes}; start a "
+                "number of processes that divides them, or change --set ...images=... or ...images_per_pass=..."
+            )
+        return self.images // processes
+
+    def passes(self, processes: int) -> int:
+        """Passes in which each of so many processes takes its share; raises as `share`."""
+        share = self.share(processes)
+        return share // (self.images_per_pass or share)
 
 
 @dataclass(frozen=True)
@@ -73,9 +99,9 @@ class MaskLoss:
     importance: float = 0.75
 
     def __post_init__(self) -> None:
-        _require(self.points >= 1, "points", self.points, "1 or more")
-        _require(self.oversample >= 1, "oversample", self.oversample, "1 or more")
-        _require(0 <= self.importance <= 1, "importance", self.importance, "between 0 and 1")
+        require(self.points >= 1, "points", self.points, "1 or more")
+        require(self.oversample >= 1, "oversample", self.oversample, "1 or more")
+        require(0 <= self.importance <= 1, "importance", self.importance, "between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -95,10 +121,10 @@ class Augmentation:
     min_area: int = 32
 
     def __post_init__(self) -> None:
-        _require(0 <= self.flip <= 1, "flip", self.flip, "between 0 and 1")
+        require(0 <= self.flip <= 1, "flip", self.flip, "between 0 and 1")
         low, high = self.resize
-        _require(0 < low <= high, "resize", list(self.resize), "two rising numbers above 0")
-        _require(self.colour >= 0, "colour", self.colour, "0 or more")
+        require(0 < low <= high, "resize", list(self.resize), "two rising numbers above 0")
+        require(self.colour >= 0, "colour", self.colour, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -135,19 +161,18 @@ class Recipe:
     joint: Optimisation
     loss: MaskLoss = field(default_factory=MaskLoss)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    mix: str = ""
+    mix: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         for name in ("frame", "eval_frame"):
             value = getattr(self, name)
-            _require(value >= 32 and value % 32 == 0, name, value, "a positive multiple of 32")
-        _require(self.instances >= 1, "instances", self.instances, "1 or more")
-        _require(self.precision in ("auto", "bf16", "fp32"), "precision", self.precision, "auto, bf16 or fp32")
+            require(value >= 32 and value % 32 == 0, name, value, "a positive multiple of 32")
+        require(self.instances >= 1, "instances", self.instances, "1 or more")
+        require(self.precision in ("auto", "bf16", "fp32"), "precision", self.precision, "auto, bf16 or fp32")
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON-ready values; without a mix none is named."""
-        values = dataclasses.asdict(self)
-        return values if self.mix else {name: value for name, value in values.items() if name != "mix"}
+        """The recipe as JSON-ready values; see `recipe_dict`."""
+        return recipe_dict(self)
 
 
 PAPER = Recipe(
@@ -205,86 +230,23 @@ DEMO = Recipe(
 RECIPES = {recipe.name: recipe for recipe in (DEMO, PAPER)}
 
 
-def load_recipe(name: str, overrides: typing.Sequence[str] = ()) -> Recipe:
+@overload
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe: ...
+
+
+@overload
+def load_recipe(name: str, overrides: Sequence[str], recipes: Mapping[str, RecipeT]) -> RecipeT: ...
+
+
+def load_recipe(name: str, overrides: Sequence[str] = (), recipes: Mapping[str, Any] = RECIPES) -> Any:
     """Find a recipe and change values of it.
 
     Args:
         name: `demo`, `paper`, or the path of a TOML file. A file may name its `base` and give only what differs.
         overrides: `key=value` texts; nested keys with a dot, for example `joint.lr=1e-4`.
+        recipes: A suite's recipes by name, frozen dataclasses; those of `sam-hq` without.
 
     Raises:
-        UsageError: Unknown recipe, key or unfitting value.
+        UsageError: Unknown recipe or key (the nearest is named), or a value of another type or out of range.
     """
-    recipe = RECIPES[name] if name in RECIPES else _from_file(Path(name))
-    for text in overrides:
-        key, found, value = text.partition("=")
-        if not found:
-            raise UsageError(f"cannot read --set '{text}'; expected key=value, for example joint.lr=1e-4")
-        recipe = _changed(recipe, key.strip().split("."), _parse(value.strip()), key)
-    return recipe
-
-
-def _from_file(path: Path) -> Recipe:
-    if not path.is_file():
-        raise UsageError(f"unknown recipe '{path}'; expected {', '.join(RECIPES)} or the path of a TOML file")
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"recipe {path} is no valid TOML: {error}") from error
-    base = data.pop("base", "demo")
-    if base not in RECIPES:
-        raise UsageError(f"recipe {path} names base '{base}'; expected one of {', '.join(RECIPES)}")
-    recipe = replace(RECIPES[base], name=path.stem)
-    for key, value in _flat(data):
-        recipe = _changed(recipe, key, value, ".".join(key))
-    return recipe
-
-
-def _flat(data: dict[str, Any], prefix: tuple[str, ...] = ()) -> typing.Iterator[tuple[list[str], Any]]:
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _flat(value, (*prefix, key))
-        else:
-            yield [*prefix, key], value
-
-
-def _parse(text: str) -> Any:
-    if text.lower() in ("none", "null"):
-        return None
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _changed(node: Any, path: list[str], value: Any, full: str) -> Any:
-    known = {f.name: f for f in fields(node)}
-    if path[0] not in known or path == ["name"]:
-        raise UsageError(f"recipes have no key '{full}'; here: {', '.join(k for k in known if k != 'name')}")
-    if len(path) > 1:
-        child = getattr(node, path[0])
-        if not dataclasses.is_dataclass(child):
-            raise UsageError(f"recipe key '{full}' goes too deep: '{path[0]}' is a single value")
-        return replace(node, **{path[0]: _changed(child, path[1:], value, full)})
-    hint = typing.get_type_hints(type(node))[path[0]]
-    return replace(node, **{path[0]: _coerce(value, hint, full)})
-
-
-def _coerce(value: Any, hint: Any, key: str) -> Any:
-    choices = typing.get_args(hint)
-    if value is None and type(None) in choices:
-        return None
-    plain = next((c for c in choices if c is not type(None)), hint) if type(None) in choices else hint
-    if plain is bool and isinstance(value, bool):
-        return value
-    if plain is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if plain is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    numbers = isinstance(value, list) and all(isinstance(v, (int, float)) for v in value)
-    if typing.get_origin(plain) is tuple and numbers and len(value) == len(typing.get_args(plain)):
-        return tuple(float(v) for v in value)
-    if typing.get_origin(plain) is Literal and value in typing.get_args(plain):
-        return value
-    expected = getattr(plain, "__name__", str(plain)).replace("typing.", "")
-    raise UsageError(f"recipe key '{key}' got {value!r}; expected {expected}")
+    return load_from(recipes, name, overrides)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...heads.sam import StrideFourRefine, System
 from ..data.batches import TrainBatch
+from .averaging import Held
 from .losses import mask_losses
+from .passes import cut
 from .recipes import MaskLoss
 
 
@@ -21,22 +26,23 @@ class DistillStep(nn.Module):
     Args:
         student: Backbone and neck are trained.
         teacher: A frozen system with the same embedding size.
+        fine: Match the projected maps; else the embedding alone.
     """
 
-    def __init__(self, student: System, teacher: System) -> None:
+    def __init__(self, student: System, teacher: System, *, fine: bool = True) -> None:
         super().__init__()
         self.student = student
-        # In a tuple, the teacher is no sub-module: not trained, not saved, not moved by `train()`.
-        self._teacher = (teacher.eval().requires_grad_(False),)
+        self.fine = fine
+        self._teacher = Held(teacher)
 
     def forward(self, batch: TrainBatch) -> dict[str, Tensor]:
         """Losses by name."""
         with torch.no_grad():
-            wanted = self._teacher[0].encode(batch["images"])
+            wanted = self._teacher.module.encode(batch["images"])
         got = self.student.encode(batch["images"])
         losses = {"embedding": F.mse_loss(got.image.float(), wanted.image.float())}
-        student, teacher = self.student.mask_decoder.refine, self._teacher[0].mask_decoder.refine
-        if isinstance(student, StrideFourRefine) and isinstance(teacher, StrideFourRefine):
+        student, teacher = self.student.mask_decoder.refine, self._teacher.module.mask_decoder.refine
+        if self.fine and isinstance(student, StrideFourRefine) and isinstance(teacher, StrideFourRefine):
             with torch.no_grad():
                 target = teacher.project(wanted.maps)
             losses["fine"] = F.mse_loss(student.project(got.maps).float(), target.float())
@@ -49,15 +55,25 @@ class JointStep(nn.Module):
     Args:
         system: All of it is trained but the parts the recipe freezes.
         loss: Weights and sampling of the losses.
+        seed: Of an image's points, with its place in the stream, so that they do not depend on its batch.
     """
 
-    def __init__(self, system: System, loss: MaskLoss) -> None:
+    def __init__(self, system: System, loss: MaskLoss, seed: int = 0) -> None:
         super().__init__()
         self.system = system
         self.loss = loss
+        self.seed = seed
+
+    def cut(self, batch: TrainBatch, passes: int) -> list[dict[str, Any]]:
+        """The batch in passes, each image with its masks."""
+        return cut(batch, passes, objects=("masks", "boxes"))
+
+    def loss_weight(self, batch: TrainBatch) -> float:
+        """Losses are means over masks, of which images have more or fewer."""
+        return float(len(batch["masks"]))
 
     def forward(self, batch: TrainBatch) -> dict[str, Tensor]:
-        """Losses by name, weighted."""
+        """Losses by name, weighted; points of batches without `samples` come from the global generator."""
         embedding = self.system.encode(batch["images"])
         logits, quality = self.system.decode(embedding, boxes=batch["boxes"], image_index=batch["image_index"])
         bce, dice = mask_losses(
@@ -66,6 +82,15 @@ class JointStep(nn.Module):
             points=self.loss.points,
             oversample=self.loss.oversample,
             importance=self.loss.importance,
+            generator=self._generators(batch, logits.device),
         )
         # The quality head is not supervised; with zero times its output distributed training finds its gradient.
         return {"bce": self.loss.bce_weight * bce, "dice": self.loss.dice_weight * dice, "quality": 0.0 * quality.sum()}
+
+    def _generators(self, batch: TrainBatch, device: torch.device) -> list[torch.Generator] | None:
+        """Of each mask, its image's."""
+        if "samples" not in batch:
+            return None
+        seeds = [int(np.random.default_rng([self.seed, place]).integers(2**62)) for place in batch["samples"].tolist()]
+        own = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        return [own[index] for index in batch["image_index"].tolist()]

@@ -18,7 +18,7 @@ class Regression(nn.Module):
         self.layers = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.5), nn.Linear(16, 1))
 
     def forward(self, batch):
-        return {"mse": (self.layers(batch["x"]) - batch["y"]).square().mean()}
+        return {"mse": (self.layers(batch["images"]) - batch["y"]).square().mean()}
 
 
 def main(folder, output, pause):
@@ -30,11 +30,21 @@ def main(folder, output, pause):
         while True:
             time.sleep(pause)
             x = torch.randn(4, 8, generator=torch.Generator().manual_seed(step))
-            yield {"x": x, "y": x.sum(dim=1, keepdim=True)}
+            yield {"images": x, "y": x.sum(dim=1, keepdim=True)}
             step += 1
 
     stage = Optimisation(
-        steps=40, max_minutes=None, images=4, lr=1e-2, lr_end=0.1, warmup_steps=3, weight_decay=0.1, clip_norm=1.0
+        steps=40,
+        max_minutes=None,
+        images=4,
+        lr=1e-2,
+        lr_end=0.1,
+        warmup_steps=3,
+        weight_decay=0.1,
+        clip_norm=1.0,
+        schedule="poly",
+        ema=0.9,
+        images_per_pass=2,
     )
     curve = engine.train_stage(
         "test",

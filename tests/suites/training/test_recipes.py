@@ -1,7 +1,13 @@
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
 import pytest
 from linbench.errors import UsageError
-from linbench.suites.training.engine import learning_rate
-from linbench.suites.training.recipes import DEMO, PAPER, RECIPES, load_recipe
+from linbench.results.schema import canonical_json
+from linbench.suites.training.recipe_values import LATER, recipe_dict
+from linbench.suites.training.recipes import DEMO, PAPER, RECIPES, Optimisation, load_recipe
+from linbench.suites.training.schedule import learning_rate
 
 
 def test_the_paper_recipe_has_the_published_values():
@@ -78,3 +84,81 @@ def test_the_learning_rate_warms_up_and_ends_at_its_floor(recipe):
     assert rates[0] < rates[stage.warmup_steps]
     assert max(rates) <= stage.lr
     assert rates[-1] == pytest.approx(stage.lr * stage.lr_end)
+
+
+def test_a_straight_schedule_falls_evenly():
+    stage = replace(DEMO.joint, steps=100, lr=1.0, lr_end=0.0, warmup_steps=0, schedule="poly")
+    assert [learning_rate(stage, step, step / 100) for step in (0, 25, 50, 100)] == pytest.approx([1, 0.75, 0.5, 0])
+
+
+@dataclass(frozen=True)
+class Other:
+    """A recipe of another suite."""
+
+    name: str
+    size: int
+    policy: str
+    train: Optimisation
+    sides: tuple[int, ...] = (1,)
+    mode: Literal["a", "b"] | None = None
+    late: float | None = field(default=None, metadata=LATER)
+
+
+OTHERS = {"small": Other("small", 64, "", DEMO.joint), "large": Other("large", 640, "rand", PAPER.joint)}
+
+
+def test_recipes_of_other_suites_are_loaded_alike(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "large"\nsides = [2, 3, 4]\n[train]\nema = 0.99\n')
+    recipe = load_recipe(str(path), ["size=32", "policy=rand-m9", "mode=b", "train.schedule=poly"], OTHERS)
+    assert (recipe.name, recipe.size, recipe.policy, recipe.mode, recipe.sides) == (
+        "mine",
+        32,
+        "rand-m9",
+        "b",
+        (2, 3, 4),
+    )
+    assert (recipe.train.ema, recipe.train.schedule, recipe.train.steps) == (0.99, "poly", PAPER.joint.steps)
+    assert load_recipe("small", ["mode=none"], OTHERS) == OTHERS["small"]
+
+
+def test_changes_that_fit_only_together_are_made_together():
+    for changes in (["joint.images=64", "joint.images_per_pass=32"], ["joint.images_per_pass=32", "joint.images=64"]):
+        assert load_recipe("demo", changes).joint.images_per_pass == 32
+    with pytest.raises(UsageError, match="divisor of images=64"):
+        load_recipe("demo", ["joint.images=64", "joint.images_per_pass=48"])
+
+
+@pytest.mark.parametrize(
+    ("override", "near"),
+    [
+        ("joint.rate=1", "joint.lr"),
+        ("lr=1", "distill.lr or joint.lr"),
+        ("joint.warmup_step=1", "joint.warmup_steps"),
+        ("los.points=1", "loss.points"),
+        ("framee=64", "mean frame"),
+        ("joint=3", "joint.steps, joint.max_minutes"),
+        ("joint.schedule=line", "cosine, poly"),
+        ("joint.ema=much", "joint.ema.* float or none"),
+        ("joint.lr=inf", "joint.lr"),
+        ("joint.lr=nan", "joint.lr"),
+        ("joint.steps=1.5", "joint.steps.* int"),
+        ("joint.ema=1.5", "ema.*between 0 and 1"),
+    ],
+)
+def test_unknown_and_ill_typed_keys_name_what_was_meant(override, near):
+    with pytest.raises(UsageError, match=near):
+        load_recipe("demo", [override])
+
+
+def test_fields_that_came_later_are_told_only_where_they_say_something():
+    assert not {"schedule", "ema", "images_per_pass"} & set(DEMO.to_dict()["joint"])
+    changed = load_recipe("demo", ["joint.ema=0.9"])
+    assert changed.to_dict()["joint"]["ema"] == 0.9
+    assert recipe_dict(OTHERS["small"])["train"] == DEMO.to_dict()["joint"]
+    assert "late" not in recipe_dict(OTHERS["small"])
+
+
+def test_stored_rows_still_name_the_demo_recipe():
+    """The digest that rows in results/ bear."""
+    assert hashlib.sha256(canonical_json(DEMO.to_dict()).encode()).hexdigest()[:12] == "730b47646b58"
