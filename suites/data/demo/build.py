@@ -6,8 +6,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -17,13 +15,13 @@ from typing import Any
 
 import cv2
 
-from ....errors import DataError, UsageError
+from ....errors import UsageError
 from ....settings import cache_root
 from .coco import COCO_FOLDERS, coco_json, write_coco_item
 from .layouts import MASK_SETS, DemoCounts, panoptic_json, write_item
+from .publish import drawn_once
 
 VERSION = 1
-MANIFEST = "manifest.json"
 _CHUNK = 8
 
 Progress = Callable[[int, int], None]
@@ -33,22 +31,6 @@ def demo_root(seed: int = 0, counts: DemoCounts | None = None, *, cache: Path | 
     """The folder of the cache that holds these demo data, drawn or not yet."""
     text = json.dumps([VERSION, seed, asdict(counts or DemoCounts())])
     return (cache or cache_root()) / "demo" / f"v{VERSION}-seed{seed}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def read_manifest(root: Path) -> dict[str, Any] | None:
-    """The manifest of demo data at `root`, or None where `root` holds something else or nothing.
-
-    Raises:
-        DataError: There is a manifest that cannot be read.
-    """
-    path = root / MANIFEST
-    if not path.is_file():
-        return None
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is unreadable ({error}); delete {root} and run `bench data demo` again") from error
-    return manifest if isinstance(manifest, dict) and manifest.get("generator") == "linbench-demo" else None
 
 
 def build_demo(
@@ -83,43 +65,13 @@ def build_demo(
         raise UsageError(f"train_images is {train_images}; expected at least 1")
     counts = counts or (DemoCounts.with_training(train_images) if train_images is not None else DemoCounts())
     target = Path(root) if root is not None else demo_root(seed, counts)
-    wanted = {"generator": "linbench-demo", "version": VERSION, "seed": seed, "counts": asdict(counts)}
-    if (found := read_manifest(target)) is not None:
-        if {key: found.get(key) for key in wanted} == wanted:
-            return target
-        raise UsageError(
-            f"{target} holds demo data of another seed, size or version; choose another folder or delete it"
-        )
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target} is not empty and holds no demo data; choose another folder")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            _fill(draft, seed, counts, wanted, workers or os.cpu_count() or 1, progress)
-            _publish(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise DataError(
-            f"demo data cannot be written to {target}: {error}; choose another folder or free space"
-        ) from error
-    return target
+    wanted = {"version": VERSION, "seed": seed, "counts": asdict(counts)}
+    cores = workers or os.cpu_count() or 1
+    return drawn_once(target, wanted, lambda draft: _fill(draft, seed, counts, cores, progress))
 
 
-def _publish(draft: Path, target: Path) -> None:
-    draft.chmod(0o755)
-    try:
-        draft.replace(target)
-    except OSError:
-        # Another process that drew the same data may have been first; its result is as good.
-        if read_manifest(target) is None:
-            raise
-
-
-def _fill(
-    root: Path, seed: int, counts: DemoCounts, header: dict[str, Any], workers: int, progress: Progress | None
-) -> None:
+def _fill(root: Path, seed: int, counts: DemoCounts, workers: int, progress: Progress | None) -> dict[str, str]:
+    """Draw all images below `root`; the SHA-256 of each file."""
     for layout in MASK_SETS.values():
         for folder in (layout.images, layout.masks):
             (root / folder).mkdir(parents=True)
@@ -140,8 +92,7 @@ def _fill(
     for file, data in {**panoptic_json(notes["panoptic"]), **coco_json(notes["coco"])}.items():
         (root / file).write_bytes(data)
         hashes[file] = hashlib.sha256(data).hexdigest()
-    manifest = {**header, "files": dict(sorted(hashes.items()))}
-    (root / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+    return hashes
 
 
 Chunk = list[tuple[str, int]]
