@@ -15,6 +15,7 @@ _PUBLIC = {
     "create_backbone": "backbones",
     "list_backbones": "backbones",
     "create_classifier": "heads.classifier",
+    "create_segmenter": "heads.upernet",
     "create_system": "heads.sam",
     "list_systems": "heads.sam",
     "Predictor": "heads.sam.predictor",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .heads.sam import create_system as create_system
     from .heads.sam import list_systems as list_systems
     from .heads.sam.predictor import Predictor as Predictor
+    from .heads.upernet import create_segmenter as create_segmenter
     from .suites import list_suites as list_suites
 
 
