@@ -23,6 +23,7 @@ class _What(NamedTuple):
     stage: str
     attention: str | None
     prompts: int | None
+    refine: str = AUTO
 
 
 def planned_cells(options: LatencyOptions) -> list[Cell]:
@@ -50,7 +51,8 @@ def _models(options: LatencyOptions) -> Iterator[_What]:
     for name, stage in product(dict.fromkeys(options.systems), dict.fromkeys(options.stages_of_systems())):
         for kind in _attention_kinds(options, _backbone_of(name)) if stage != "decoder" else (None,):
             for count in dict.fromkeys(options.prompts) if stage in WITH_PROMPTS else (None,):
-                yield _What(name, stage, kind, count)
+                for refine in dict.fromkeys(options.refine) if stage in WITH_PROMPTS else (AUTO,):
+                    yield _What(name, stage, kind, count, refine)
 
 
 def _attention_kinds(options: LatencyOptions, backbone: str) -> tuple[str | None, ...]:
@@ -63,6 +65,15 @@ def _backbone_of(system: str) -> str:
     from ...heads.sam.systems import system_spec
 
     return system_spec(system).backbone
+
+
+def _operators(what: _What) -> tuple[str, ...]:
+    """LinBench's operators that a model calls."""
+    if what.stage == "backbone":
+        return backbone_spec(what.name).operators
+    from ...heads.sam.refine import refine_operators
+
+    return (*backbone_spec(_backbone_of(what.name)).operators, *refine_operators(what.refine))
 
 
 def _params(
@@ -84,12 +95,13 @@ def _params(
     }
     if what.prompts is not None:
         params["prompts"] = what.prompts
+    if what.refine != AUTO:
+        params["refine"] = what.refine
     if batch == AUTO:
         params["measure"] = "throughput"
     if options.tf32 and dtype == "fp32":
         params["tf32"] = True
-    backbone = what.name if what.stage == "backbone" else _backbone_of(what.name)
-    if options.kernels != "auto" and options.subject is None and backbone_spec(backbone).operators:
+    if options.kernels != "auto" and options.subject is None and _operators(what):
         params["kernels"] = options.kernels
     if options.memory_limit_mib is not None:
         params["memory_limit_mib"] = options.memory_limit_mib

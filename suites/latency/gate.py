@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...backbones import backbone_spec
 from ...errors import UsageError
-from .models import backbone_of, build_model, make_inputs, plain_backend, tensors_of
+from .models import build_model, make_inputs, operators_of, plain_backend, tensors_of
 
 # Of a whole network's outputs, which pile up the rounding of all its layers.
 TOLERANCES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 6e-2}
@@ -60,8 +59,8 @@ def check_kernels(
         got, expected = _both(model, truth, params, device, dtype, _CHECKED_SIDES)
     except UsageError:
         got, expected = _both(model, truth, params, device, dtype, (side, side))
-    operators = backbone_spec(backbone_of(params)).operators
-    kernels = f"{plain_backend(backbone_of(params))} kernels" if operators else "itself"
+    operators = operators_of(params)
+    kernels = f"{plain_backend(operators)} kernels" if operators else "itself"
     return compare(got, expected, tolerance, against=f"{kernels} in fp32")
 
 

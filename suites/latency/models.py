@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -35,8 +35,10 @@ def build_model(params: dict[str, Any], *, reference: bool = False) -> nn.Module
     name, stage = params["backbone"], params["stage"]
     backbone = backbone_of(params)
     overrides = _attention(backbone, "eager" if reference else params["attention"], forgiving=reference)
-    if backbone_spec(backbone).operators:
-        overrides["kernels"] = plain_backend(backbone) if reference else params.get("kernels", "auto")
+    if operators := operators_of(params):
+        overrides["kernels"] = plain_backend(operators) if reference else params.get("kernels", "auto")
+    if "refine" in params:
+        overrides["refine"] = params["refine"]
     model = create_backbone(name, **overrides) if stage == "backbone" else _at_stage(stage, name, overrides)
     return model.eval().requires_grad_(False)
 
@@ -48,15 +50,25 @@ def _at_stage(stage: str, name: str, overrides: dict[str, Any]) -> nn.Module:
     return STAGES[stage](create_system(name, **overrides))
 
 
-def plain_backend(backbone: str) -> str:
-    """The plain backend that all operators of a backbone have: `torch`, or `reference` where one has none."""
+def operators_of(params: dict[str, Any]) -> tuple[str, ...]:
+    """LinBench's operators that the model of a cell calls, those of a refine module that it names included."""
+    own = backbone_spec(backbone_of(params)).operators
+    if "refine" not in params:
+        return own
+    from ...heads.sam.refine import refine_operators
+
+    return tuple(dict.fromkeys((*own, *refine_operators(params["refine"]))))
+
+
+def plain_backend(operators: Sequence[str]) -> str:
+    """The plain backend that all of some operators have: `torch`, or `reference` where one has none."""
     from ...kernels import operator_backends
 
-    wanted = set(backbone_spec(backbone).operators)
+    wanted = set(operators)
     for name in PLAIN:
         if wanted <= {status.operator for status in operator_backends() if status.backend == name}:
             return name
-    raise UsageError(f"the operators of '{backbone}' have no plain backend in common; its output cannot be checked")
+    raise UsageError(f"{', '.join(operators)} have no plain backend in common; the output cannot be checked")
 
 
 def _attention(backbone: str, kind: str | None, *, forgiving: bool) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class LatencyOptions:
         stages: `backbone` alone; `encoder`: a system's backbone and neck; `decoder`: its prompts on a stored
             embedding; `e2e`: both. None: `backbone` for backbones, `e2e` for systems.
         prompts: Boxes to decode for each image, at the stages `decoder` and `e2e`.
+        refine: Refine modules of the common decoder, at the same stages; `auto` is the system's own.
         resolutions: Image sides in pixels.
         batches: Images in one forward pass; `auto` for the batch of the best throughput, in a row of its own kind.
         dtypes: Types of weights and activations.
@@ -60,6 +61,7 @@ class LatencyOptions:
     systems: tuple[str, ...] = ()
     stages: tuple[Stage, ...] | None = None
     prompts: tuple[int, ...] = (1,)
+    refine: tuple[str, ...] = (AUTO,)
     resolutions: tuple[int, ...] = (1024,)
     batches: tuple[int | str, ...] = (1,)
     dtypes: tuple[Dtype, ...] = ("fp32",)
@@ -92,6 +94,7 @@ class LatencyOptions:
         _some_of("kind of attention", self.attention, get_args(Attention))
         _counts("batch", self.batches, allowed=(AUTO,))
         _counts("prompts", self.prompts)
+        self._check_refine()
         if not _DEVICE.fullmatch(self.device):
             raise UsageError(f"device '{self.device}' is not known; expected cpu, cuda or cuda:<index>")
         for name in ("rounds", "threads", "memory_limit_mib", "budget_s", "timeout_s"):
@@ -123,6 +126,20 @@ class LatencyOptions:
 
             for system in self.systems:
                 system_spec(system)
+
+    def _check_refine(self) -> None:
+        if not self.refine:
+            raise UsageError("no refine module given; expected auto or names that `bench list refine` shows")
+        if set(self.refine) == {AUTO}:
+            return
+        from ...heads.sam.refine import refine_operators
+
+        for name in self.refine:
+            refine_operators(name)
+        if not self.systems or not set(self.stages_of_systems()) & set(WITH_PROMPTS):
+            raise UsageError(
+                f"refine module {self.refine[0]} is of a system's decoder; give --system NAME and stage e2e or decoder"
+            )
 
     def stages_of_systems(self) -> tuple[Stage, ...]:
         """The stages that systems are measured at."""

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...backbones import backbone_spec
 from ...results.provenance import collect
 from ..runner.environment import recorded_environment
 from ..runner.memory import CudaMeter, HostMeter, MemoryMeter
@@ -19,7 +18,7 @@ from . import gate
 from .counting import count_macs
 from .launch import COMPILE_MODES, Launch
 from .machine import limit_cuda, limited, matmul_rate, synchronise
-from .models import Inputs, backbone_of, build_model, make_inputs, tensors_of, timed_parts
+from .models import Inputs, build_model, make_inputs, operators_of, tensors_of, timed_parts
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _INPUTS = {"cpu": 1, "cuda": 4}
@@ -267,8 +266,8 @@ class Session:
 
         if self._params.get("subject"):
             return {}
-        operators = backbone_spec(backbone_of(self._params)).operators
         asked = self._params.get("kernels", "auto")
+        operators = operators_of(self._params)
         return {name: resolve_backend(name, self._device, self._dtype, asked) for name in operators}
 
     def _gpu(self) -> str | None:

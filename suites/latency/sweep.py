@@ -23,7 +23,7 @@ _BARRIERS = ("oom", "timeout")
 _MOST_REPEATS = 2
 # Models at these settings are compared with each other, so they take turns; the rest follows one after the other.
 _PANEL = ("stage", "prompts", "dtype", "tf32", "batch")
-_TOLD = ("attention", "compile", "stage", "prompts", "twin")
+_TOLD = ("attention", "compile", "stage", "prompts", "refine", "twin")
 
 
 def subjects_of(cells: Sequence[Cell], timing: Timing) -> list[Subject]:
