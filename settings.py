@@ -34,7 +34,10 @@ def cache_root(option: Path | None = None) -> Path:
     if found is not None:
         return found
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "linbench"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "linbench"
+    except RuntimeError as error:
+        raise UsageError("this user has no home folder; set LINBENCH_CACHE to a folder that can be written") from error
 
 
 def installation(option: Path | None = None) -> str:
