@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
 import typer
 
 from . import __version__
-from .errors import LinBenchError, UsageError
-from .suites.commands import data, kernels, latency, predict, run, train, weights
-from .suites.commands.common import AsJson, Cache, Data, Results, open_store
+from .errors import LinBenchError
+from .suites.commands import compare, data, doctor, kernels, latency, predict, report, results, run, train, weights
+from .suites.commands.common import AsJson
 
 app = typer.Typer(
     name="bench",
@@ -26,9 +26,9 @@ app = typer.Typer(
     "`bench latency --res 512..2048 --backbone rwkvsam-s,vit-s`   latency over resolution\n\n"
     "`bench report`   tables and figures from the stored rows",
 )
-for group in (latency, kernels, predict):
+for group in (latency, compare, kernels, predict, report, doctor):
     app.registered_commands += group.app.registered_commands
-for name, group in (("run", run), ("data", data), ("weights", weights), ("train", train)):
+for name, group in (("run", run), ("data", data), ("weights", weights), ("train", train), ("results", results)):
     app.add_typer(group.app, name=name)
 
 INTERRUPTED = 130
@@ -43,30 +43,6 @@ def _start(
         print(f"linbench {__version__}")
     elif context.invoked_subcommand is None:
         print(context.get_help())
-
-
-@app.command(
-    epilog="**Examples**\n\n`bench report`   all tables and figures\n\n`bench report --table 3`   one, also shown"
-)
-def report(
-    table: Annotated[str | None, typer.Option(help="Only this one: 3 (the paper's), latency or kernels.")] = None,
-    results: Results = None,
-    as_json: AsJson = False,
-) -> None:
-    """Write tables and figures from the stored rows, paper values beside measured ones."""
-    from .results.report import write_report, write_table
-    from .results.tables import to_markdown
-
-    store = open_store(results)
-    tables, paths = write_table(store, store.root, table) if table else ([], write_report(store, store.root))
-    if not paths:
-        what = f"rows of table {table}" if table else "rows"
-        first = "bench run sam-hq -b rwkvsam-t --weights demo" if table in {None, "3"} else f"bench {table}"
-        raise UsageError(f"no {what} under {store.root}/runs; measure first, for example `{first}`")
-    if as_json:
-        print(json.dumps([str(path) for path in paths]))
-    else:
-        print("\n".join([*([to_markdown(tables)] if tables else []), *map(str, paths)]))
 
 
 @app.command("list", epilog="**Examples**\n\n`bench list backbones`\n\n`bench list kernels --json`")
@@ -87,26 +63,6 @@ def list_(
             print(f"warning: this plug-in is left out: {problem}", file=sys.stderr)
 
 
-@app.command(epilog="**Example**\n\n`bench doctor --json`")
-def doctor(as_json: AsJson = False, results: Results = None, data: Data = None, cache: Cache = None) -> None:
-    """Say what works here: versions, devices, operator backends and why not, data, disk."""
-    from . import settings
-    from .suites.doctor import diagnose
-    from .suites.terminal import show_records
-
-    found = diagnose(
-        results=settings.results_root(results), data=settings.data_root(data), cache=settings.cache_root(cache)
-    )
-    if as_json:
-        print(json.dumps(found.to_dict(), indent=1))
-    else:
-        for title, records in found.sections.items():
-            print(f"\n{title}")
-            show_records(records, False)
-    if found.faults:
-        raise LinBenchError("; ".join(found.faults))
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of `bench`: one line for an error a user can mend, and its exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
@@ -121,6 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.exit(0)
     except Exception as error:
+        if _while_importing(error):
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            print(f"error: a package cannot be imported ({said}); `bench doctor` says what mends it", file=sys.stderr)
+            sys.exit(1)
         # The parser's own errors; their class is typer's or click's, as the version has it.
         if not hasattr(error, "format_message"):
             raise
@@ -134,6 +94,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _while_importing(error: Exception) -> bool:
+    """Whether an import raised this, of whatever class: torch and torchvision that do not fit raise a RuntimeError."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return isinstance(error, ImportError) or any(frame.f_code.co_name == "<module>" for frame, _ in frames)
+
+
 def _interrupt(*_: object) -> NoReturn:
     """A request to end is served as Ctrl-C is: workers are ended and the cell is stored as interrupted."""
     raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

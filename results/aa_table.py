@@ -10,7 +10,7 @@ from .provenance import device_name
 from .schema import Row
 from .series import group, newest
 from .statistics import verdict
-from .tables import Table
+from .tables import LineSources, Table, sources_of
 
 
 def aa_tables(rows: Sequence[Row]) -> list[Table]:
@@ -31,6 +31,7 @@ def _table(device: str, pairs: Sequence[Sequence[Row]]) -> Table | None:
     import pandas as pd
 
     cells, records = [], []
+    sources: list[LineSources] = []
     for pair in pairs:
         by_twin = {row.cell.params["twin"]: row for row in pair}
         ratio, rounds = latency_ratio(by_twin["b"], by_twin["a"]) if len(by_twin) == 2 else (None, 0)
@@ -48,6 +49,7 @@ def _table(device: str, pairs: Sequence[Sequence[Row]]) -> Table | None:
         told = ", ".join(str(value) for name, value in settings.items() if name != "res" and value is not None)
         span = f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
         cells.append((cell.backbone, told, str(cell.params["res"]), span, str(rounds) if rounds else "-", said))
+        sources.append(sources_of(cells[-1], pair, names=3))
     if not cells:
         return None
     ties = sum(line[-1] == "tie" for line in cells)
@@ -58,4 +60,5 @@ def _table(device: str, pairs: Sequence[Sequence[Row]]) -> Table | None:
         tuple(cells),
         pd.DataFrame(records, dtype=object),
         (f"{ties} of {len(cells)} are ties.",),
+        tuple(sources),
     )

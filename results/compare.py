@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
@@ -14,7 +13,6 @@ from .provenance import device_name
 from .schema import Row, canonical_json
 from .series import mark, newest
 from .statistics import Interval, Verdict, verdict
-from .store import Store
 from .tables import Table
 
 # What tells subjects apart rather than the conditions they are measured under.
@@ -71,19 +69,6 @@ def compare_rows(first: Row, second: Row, title: str) -> Comparison:
     )
 
 
-def same_kind_of_source(first: str, second: str) -> bool:
-    """Whether both name results folders (True) or subjects (False).
-
-    Raises:
-        UsageError: One of each.
-    """
-    folders = [(Path(text) / "runs").is_dir() for text in (first, second)]
-    if folders[0] != folders[1]:
-        folder, other = (first, second) if folders[0] else (second, first)
-        raise UsageError(f"'{folder}' is a results folder and '{other}' is none (no runs/ in it); give two of a kind")
-    return all(folders)
-
-
 def compare_subjects(rows: Sequence[Row], first: str, second: str) -> list[Comparison]:
     """Compare two subjects at every resolution and setting that both were measured at.
 
@@ -108,23 +93,22 @@ def compare_subjects(rows: Sequence[Row], first: str, second: str) -> list[Compa
     return [compare_rows(one, other, _settings(one) if several else "") for one, other in pairs]
 
 
-def compare_folders(first: Path, second: Path) -> list[Comparison]:
-    """Compare the cells that two results folders both have, measured on one kind of device.
+def compare_sets(first: Sequence[Row], second: Sequence[Row]) -> list[Comparison]:
+    """Compare the latencies of cells that two sets of rows both have, measured on one kind of device.
 
-    Raises:
-        UsageError: No cell is in both, or none on the same device.
+    None are shared where the list is empty; `why_not_comparable` then says why.
     """
-    sides = [_timed(Store(folder).latest(SUITE)) for folder in (first, second)]
-    cells = [{(row.cell.key, device_name(row)): row for row in side} for side in sides]
-    shared = [key for key in cells[0] if key in cells[1]]
-    if not shared:
-        alike = {key for key, _ in cells[0]} & {key for key, _ in cells[1]}
-        devices = [", ".join(sorted({device_name(row) for row in side})) or "no rows" for side in sides]
-        why = f"devices are {devices[0]} and {devices[1]}" if alike or not all(sides) else "no cell is in both"
-        raise UsageError(f"{first} and {second} cannot be compared: {why}; measure the same cells on one device")
-    pairs = [(cells[0][key], cells[1][key]) for key in shared]
+    cells = [{(row.cell.key, device_name(row)): row for row in _timed(side)} for side in (first, second)]
+    pairs = [(cells[0][key], cells[1][key]) for key in cells[0] if key in cells[1]]
     pairs.sort(key=lambda pair: (pair[0].cell.backbone, _settings(pair[0]), pair[0].cell.params["res"]))
     return [compare_rows(one, other, f"{one.cell.backbone}, {_settings(one)}") for one, other in pairs]
+
+
+def why_not_comparable(first: Sequence[Row], second: Sequence[Row]) -> str:
+    """Why two sets of rows share no cell, in words."""
+    alike = {row.cell.key for row in first} & {row.cell.key for row in second}
+    devices = [", ".join(sorted({device_name(row) for row in side})) or "no rows" for side in (first, second)]
+    return f"devices are {devices[0]} and {devices[1]}" if alike or not (first and second) else "no cell is in both"
 
 
 def comparison_table(compared: Sequence[Comparison], first: str, second: str) -> Table:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .canvas import MARKERS, PALETTE, label_decades, open_figure, save_figure
+from .canvas import MARKERS, PAGE, PALETTE, label_decades, open_figure, save_figure
 from .kernels_table import Panel, Work, kernel_panels, kernel_time, shape_label
 from .schema import Row
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _DIRECTIONS = ("forward", "backward")
-_LINE_INCHES = 0.3
-_FRAME_INCHES = 1.2
+_LINE_INCHES = 0.4
+_FRAME_INCHES = 0.75
 
 
 def kernels_figure(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -31,14 +31,14 @@ def kernels_figure(rows: Sequence[Row], folder: Path) -> list[Path]:
     backends = sorted({str(row.cell.params["backend"]) for panel in panels for row in _rows(panel.works)})
     heights = [_FRAME_INCHES + _LINE_INCHES * max(len(_lines(panel, name)) for name in _DIRECTIONS) for panel in panels]
     mean = sum(heights) / len(heights)
-    with open_figure(len(panels), width=11.0, height=mean, columns=2, shares=heights) as (figure, axes):
+    with open_figure(len(panels), width=PAGE, height=mean, columns=2, shares=heights) as (figure, axes):
         for index, panel in enumerate(panels):
             for place, direction in enumerate(_DIRECTIONS):
                 _panel(axes[2 * index + place], panel, direction, backends)
         marks = {label: mark for ax in axes for mark, label in zip(*ax.get_legend_handles_labels(), strict=True)}
         order = [name for name in [*backends, "roofline"] if name in marks]
-        figure.legend([marks[name] for name in order], order, loc="outside upper center", ncols=len(order), fontsize=8)
-        return save_figure(figure, folder, "kernels", ("png", "svg"))
+        figure.legend([marks[name] for name in order], order, loc="outside upper center", ncols=len(order))
+        return save_figure(figure, folder, "kernels")
 
 
 def _rows(works: Sequence[Work]) -> list[Row]:
@@ -62,7 +62,7 @@ def _panel(ax: Axes, panel: Panel, direction: str, backends: list[str]) -> None:
             index = backends.index(str(row.cell.params["backend"]))
             style: dict[str, Any] = {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
             bars = [[time.value - time.low], [time.high - time.value]]
-            ax.errorbar([time.value], [line], xerr=bars, label=backends[index], linestyle="", markersize=5, **style)
+            ax.errorbar([time.value], [line], xerr=bars, label=backends[index], linestyle="", markersize=3.5, **style)
         bounds = [row.metrics["bound_ms"] for row in work.rows if kernel_time(row) and row.metrics.get("bound_ms")]
         if bounds:
             ax.plot(
@@ -71,15 +71,15 @@ def _panel(ax: Axes, panel: Panel, direction: str, backends: list[str]) -> None:
                 label="roofline",
                 color="black",
                 marker="|",
-                markersize=12,
+                markersize=8,
                 linestyle="",
             )
-    ax.set_yticks(range(len(works)), [_name(work) for work in works], fontsize=7)
+    ax.set_yticks(range(len(works)), [_name(work) for work in works], fontsize=5.5)
     ax.set_ylim(len(works) - 0.5, -0.5)
     ax.set_xscale("log")
     label_decades(ax.xaxis)
-    ax.set_xlabel("time of a call (ms, log scale)", fontsize=8)
-    ax.set_title(f"{panel.operator}, {direction}: {panel.device}", fontsize=9, loc="left")
+    ax.set_xlabel("time of a call (ms, log scale)")
+    ax.set_title(f"{panel.operator}, {direction}\n{panel.device}", loc="left")
 
 
 def _name(work: Work) -> str:
@@ -87,4 +87,5 @@ def _name(work: Work) -> str:
     threads = work.params["threads"]
     facts += [] if threads is None else [f"{threads} thread" + "s" * (threads > 1)]
     facts += ["graph"] if work.params["launch"] == "graph" else []
-    return f"{shape_label(work.params)}\n{', '.join(facts)}"
+    name, _, sizes = shape_label(work.params).partition(" (")
+    return f"{name}\n{sizes.rstrip(')')}\n{', '.join(facts)}"

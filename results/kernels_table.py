@@ -9,7 +9,7 @@ from .provenance import device_name
 from .schema import Row, canonical_json
 from .series import NUMBERED, group, newest
 from .statistics import Interval, ratio_interval, verdict
-from .tables import Table
+from .tables import LineSources, Table, sources_of
 
 SUITE = "kernels"
 _AMOUNTS = {"copying": ("bytes", "copy_gb_per_s"), "arithmetic": ("flops", "matrix_gflops_per_s")} | {
@@ -118,6 +118,7 @@ def _table(panel: Panel, notes: tuple[str, ...]) -> Table:
     columns += [("", "GB/s"), ("", "GFLOP/s"), ("roofline", "share"), ("roofline", "set by")]
     columns += [("", "error"), ("", "first call (s)")]
     cells, records = [], []
+    sources: list[LineSources] = []
     for work in panel.works:
         fastest = next((time for row in work.rows if (time := kernel_time(row))), None)
         for row in work.rows:
@@ -128,6 +129,7 @@ def _table(panel: Panel, notes: tuple[str, ...]) -> Table:
             line += [str(row.cell.params.get("backend")), *_times(row), _ratio_text(ratio, row is work.rows[0])]
             line += [_number(alone.value if alone else None)] if scaling else []
             cells.append((*line, *_rates(row)))
+            sources.append(sources_of(cells[-1], (row,), names=4 + len(shown)))
             records.append(_record(panel, row, ratio, alone))
     settings = [f"{name} {_text(panel.works[0].params[name])}" for name in _OPTIONAL if name not in shown]
     facts = [fact for fact in settings if not fact.endswith(" -")]
@@ -138,6 +140,7 @@ def _table(panel: Panel, notes: tuple[str, ...]) -> Table:
         tuple(cells),
         pd.DataFrame(records, dtype=object),
         (*_reasons(panel), *notes),
+        tuple(sources),
     )
 
 

@@ -11,7 +11,7 @@ from .provenance import device_name
 from .schema import Row
 from .series import NUMBERED, Series, group, mark, newest, split_series
 from .statistics import Growth, Interval, growth_exponent, verdict
-from .tables import Table, legend
+from .tables import LineSources, Table, legend, sources_of
 from .throughput_table import throughput_tables
 
 REFERENCE = "vit-s"
@@ -104,10 +104,13 @@ def _overview(panel: Panel) -> Table:
 
     sizes = sorted({int(row.cell.params["res"]) for one in panel.series for row in one.rows})
     cells, records = [], []
+    sources: list[LineSources] = []
     for one in panel.series:
         by_size = {int(row.cell.params["res"]): row for row in one.rows}
         fit = growth(one)
         cells.append((one.label, *(_time(by_size.get(size)) for size in sizes), _exponent(fit)))
+        measured = [(by_size[size],) if size in by_size else () for size in sizes]
+        sources.append(((), *measured, one.rows if fit else ()))
         shared = {"table": "growth", "device": panel.device, **panel.settings, "backbone": one.backbone}
         fitted = {"exponent": fit.exponent, "exponent_stderr": fit.stderr} if fit else {}
         records.append({**shared, "label": one.label, **fitted})
@@ -120,8 +123,11 @@ def _overview(panel: Panel) -> Table:
         (
             *legend(cells),
             "Growth exponent p: least-squares fit of latency ~ tokens^p, ± its standard error.",
+            "Bold: the shortest, and those whose interval overlaps its.",
             noise_note(panel.noise),
         ),
+        tuple(sources),
+        goals={("latency (ms) at", str(size)): "low" for size in sizes},
     )
 
 
@@ -141,6 +147,7 @@ def _details(panel: Panel, reference: str) -> Table:
     columns += [("memory (MiB)", name) for name in ("peak", "weights", "activations", "reserved")]
     columns += [("", "GFLOP/s"), ("", "of a matrix product")]
     cells, records = [], []
+    sources: list[LineSources] = []
     for one in panel.series:
         for row in sorted(one.rows, key=lambda row: int(row.cell.params["res"])):
             time = latency_interval(row)
@@ -151,6 +158,11 @@ def _details(panel: Panel, reference: str) -> Table:
             line += [_count(row.metrics.get(f"{name}_mib")) for name in _MEMORY]
             line += [_count(row.metrics.get("gflops_per_s"))]
             cells.append((*line, "-" if share is None else f"{100 * share:.0f} %"))
+            other = base_rows.get(row.cell.params["res"])
+            told = list(sources_of(cells[-1], (row,)))
+            if base and other and other is not row:
+                told[5] = (row, other)
+            sources.append(tuple(told))
             records.append(_record(panel, one, row, base, speed_up))
     notes = [
         "Memory: most that the process used, weights, what one call used; reserved: most that the process held, with "
@@ -168,6 +180,7 @@ def _details(panel: Panel, reference: str) -> Table:
         tuple(cells),
         pd.DataFrame(records, dtype=object),
         (*legend(cells), *notes, noise_note(panel.noise)),
+        tuple(sources),
     )
 
 

@@ -1,4 +1,4 @@
-"""Figures: latency over resolution, learning curves, and a sheet of overlays. Equal rows give equal bytes."""
+"""A sheet of overlays: what a system made of some images."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from .canvas import MARKERS, PALETTE, label_decades, line_style, open_figure, save_figure
-from .latency_table import Panel, growth, panels
-from .latency_values import latency_interval, noise_note
-from .provenance import device_name
-from .schema import Row
-from .series import Series, group, mark, split_series
-from .store import folder_name
+from .canvas import PALETTE, open_figure, save_figure
+from .gallery_places import PNG_KEY, describe_places
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,110 +35,10 @@ class GalleryItem(NamedTuple):
     title: str
 
 
-def figure3(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Draw latency over resolution on logarithmic axes into `figure3.png` and `.svg`, a panel for each device.
-
-    Sizes that ran out of memory or were skipped are crosses at the upper edge; bars are 95 % intervals; the legend
-    gives growth exponents; the noise floor stands below.
-    """
-    found = [panel for panel in panels(rows) if any(latency_interval(row) for one in panel.series for row in one.rows)]
-    if not found:
-        return []
-    with open_figure(len(found), width=6.4, height=4.4) as (figure, axes):
-        for panel, ax in zip(found, axes, strict=True):
-            _latency_panel(ax, panel)
-        return save_figure(figure, folder, "figure3", ("png", "svg"))
-
-
-def _latency_panel(ax: Axes, panel: Panel) -> None:
-    sizes = sorted({int(row.cell.params["res"]) for one in panel.series for row in one.rows})
-    for index, one in enumerate(panel.series):
-        style = line_style(index)
-        points = [(int(row.cell.params["res"]), time) for row in one.rows if (time := latency_interval(row))]
-        points.sort()
-        x = [size for size, _ in points]
-        y = [time.value for _, time in points]
-        bars = [[time.value - time.low for _, time in points], [time.high - time.value for _, time in points]]
-        fit = growth(one)
-        label = one.label if fit is None else f"{one.label}:  latency ~ tokens$^{{{fit.exponent:.2f}}}$"
-        ax.errorbar(x, y, yerr=bars, label=label, capsize=2.5, linewidth=1.5, markersize=4.5, **style)
-    ax.set_xscale("log", base=2)
-    ax.set_yscale("log")
-    _mark_missing(ax, panel)
-    ax.set_xticks(sizes, [str(size) for size in sizes])
-    ax.xaxis.minorticks_off()
-    label_decades(ax.yaxis)
-    ax.set_xlabel(f"input resolution (pixels, square)\nBars: 95 % intervals. {noise_note(panel.noise)}", fontsize=8)
-    ax.set_ylabel("latency (ms, log scale)")
-    ax.set_title(panel.describe(), fontsize=9, loc="left")
-    ax.legend(loc="upper left", fontsize=8)
-
-
-def _mark_missing(ax: Axes, panel: Panel) -> None:
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high * 2.2)  # room for the legend and for the crosses
-    for index, one in enumerate(panel.series):
-        for row in one.rows:
-            if row.status in ("oom", "skipped"):
-                place = (int(row.cell.params["res"]), 0.97 - 0.04 * index)
-                ax.plot(*place, "x", color=PALETTE[index % 8], markersize=8, transform=ax.get_xaxis_transform())
-                ax.annotate(mark(row.status), place, (6, -3), ax.get_xaxis_transform(), "offset points", fontsize=7)
-
-
-def learning_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Draw `curve-<backbone>-<data>.png` and `.svg` for each backbone and data whose rows hold `curve/*` samples.
-
-    `curve/<name>` is drawn over `curve/<name>_step` where there is one, else over `curve/step`; one panel a name, one
-    line a row. Nulls are left out.
-
-    Raises:
-        UsageError: A curve has not as many values as steps.
-    """
-    curved = [row for row in rows if _curve_names(row)]
-    paths = []
-    for (backbone, data), members in group(curved, lambda row: (row.cell.backbone, row.cell.params.get("data"))):
-        series = split_series(members, varying=(), shown=("dataset_fingerprints", "train_fingerprints"))
-        names = sorted({name for row in members for name in _curve_names(row)}, key=lambda name: (name != "loss", name))
-        columns = min(2, len(names))
-        with open_figure(-(-len(names) // columns), width=4.4 * columns, height=2.4, columns=columns) as (figure, axes):
-            for name, ax in zip(names, axes, strict=False):
-                _curve_panel(ax, name, series)
-            for ax in axes[len(names) :]:
-                ax.set_axis_off()
-            devices = ", ".join(sorted({device_name(row) for row in members}))
-            figure.suptitle(f"{backbone}, {data} data, {devices}", fontsize=9)
-            paths += save_figure(figure, folder, f"curve-{folder_name(backbone)}-{data}", ("png", "svg"))
-    return paths
-
-
-def _curve_names(row: Row) -> list[str]:
-    names = [key.removeprefix("curve/") for key in row.samples if key.startswith("curve/")]
-    return [name for name in names if name != "step" and not name.endswith("_step")]
-
-
-def _curve_panel(ax: Axes, name: str, series: Sequence[Series]) -> None:
-    for index, one in enumerate(series):
-        for row in one.rows:
-            values = row.samples.get(f"curve/{name}")
-            if values is None:
-                continue
-            steps = row.samples.get(f"curve/{name}_step", row.samples.get("curve/step", []))
-            if len(steps) != len(values):
-                raise UsageError(f"row {row.cell.key}: curve/{name} has {len(values)} values for {len(steps)} steps")
-            points = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
-            marker = MARKERS[index % 8] if len(points) <= 40 else None
-            style = {**line_style(index), "marker": marker}
-            ax.plot(
-                *zip(*points, strict=True), label=one.label, linewidth=1.2, markersize=3.5, **style
-            ) if points else None
-    ax.set_ylabel(name.replace("_", " "))
-    ax.set_xlabel("step")
-    if len(series) > 1:
-        ax.legend(fontsize=7)
-
-
 def gallery(items: Sequence[GalleryItem], path: Path) -> Path:
     """Draw a contact sheet, one line an item: image, image with its box, prediction, truth.
+
+    A PNG file says where on it they lie; see `gallery_places`.
 
     Raises:
         UsageError: There is no item, or a mask has another size than its image.
@@ -158,10 +53,11 @@ def gallery(items: Sequence[GalleryItem], path: Path) -> Path:
     ratios = [min(item.image.shape[0] / item.image.shape[1], tallest) for item in items]
     heights = [width / 4 * ratio + caption for ratio in ratios]
     mean = sum(heights) / len(heights)
-    with open_figure(len(items), width=width, height=mean, columns=4, shares=heights) as (figure, axes):
+    with open_figure(len(items), width=width, height=mean, columns=4, shares=heights, dpi=150) as (figure, axes):
         for index, item in enumerate(items):
             _gallery_line(axes[4 * index : 4 * index + 4], item, heads=index == 0)
-        return save_figure(figure, path.parent, path.stem, (path.suffix.lstrip(".") or "png",))[0]
+        places = {PNG_KEY: describe_places(figure, axes, [item.title for item in items])}
+        return save_figure(figure, path.parent, path.stem, (path.suffix.lstrip(".") or "png",), png_text=places)[0]
 
 
 def _gallery_line(axes: Sequence[Axes], item: GalleryItem, *, heads: bool) -> None:

@@ -43,7 +43,7 @@ ENVIRONMENT = (
     "PYTORCH_CUDA_ALLOC_CONF",
     "TRITON_INTERPRET",
 )
-_OUTPUTS = (":(exclude)results/runs", ":(exclude)results/tables", ":(exclude)results/figures")
+_OUTPUTS = tuple(f":(exclude)results/{name}" for name in ("runs", "tables", "figures", "tiles"))
 
 
 def collect(device: str = "cpu") -> dict[str, Any]:

@@ -33,9 +33,10 @@ class PublishedRow:
     Attributes:
         label: The row's name as printed.
         names: LinBench's names for the same model.
-        values: Printed numbers by column (`params_m` in millions, `fps`, `<dataset>/miou` in percent, ...).
+        values: Printed numbers by column (`params_m` in millions, `fps`, `<dataset>/miou` in percent, ...); a column
+            without a printed number is left out.
         caveats: What a reader must know before comparing with this row.
-        run: Options of `bench run sam-hq` that measure the same model; empty where no suite does.
+        run: The command that measures the same; empty where none does.
     """
 
     label: str
@@ -58,7 +59,8 @@ class PublishedTable:
         caveats: What holds for every row.
         page: Page of the arXiv version, where known.
         device: Device of the printed speeds.
-        resolution: Input size of the printed speeds in pixels.
+        resolution: Input size of the printed speeds, or of the one evaluation, in pixels.
+        dataset: What the printed scores are on.
     """
 
     paper: Paper
@@ -70,15 +72,20 @@ class PublishedTable:
     page: int | None = None
     device: str | None = None
     resolution: int | None = None
+    dataset: str | None = None
 
     def row(self, name: str) -> PublishedRow | None:
         """The printed row of the model that LinBench calls `name`."""
         return next((row for row in self.rows if name in row.names), None)
 
+    def cite(self, row: PublishedRow) -> str:
+        """Where the numbers of one of its rows are printed."""
+        return f"{self.paper.title}, arXiv {self.paper.arxiv}, {self.source}, row {row.label}"
+
 
 @lru_cache(maxsize=1)
 def load_published() -> Mapping[str, PublishedTable]:
-    """Every published table by its id (`table1`, `table3`, `figure3`).
+    """Every published table by its id (`table1`, `table6-decoder`, `figure3`, `hq-sam`).
 
     Raises:
         ValueError: The file is inconsistent: a value in a column that its table does not have, a name used twice.
@@ -99,7 +106,6 @@ def _table(key: str, entry: Mapping[str, Any], papers: Mapping[str, Paper]) -> P
     unknown = {column for row in rows for column in row.values} - set(entry["columns"])
     if unknown or len(names) != len(set(names)):
         raise ValueError(f"{PUBLISHED_FILE.name}: {key} has unknown columns {sorted(unknown)} or a name twice: {names}")
-    rest = {
-        name: entry[name] for name in ("source", "title", "columns", "page", "device", "resolution") if name in entry
-    }
+    optional = ("source", "title", "columns", "page", "device", "resolution", "dataset")
+    rest = {name: entry[name] for name in optional if name in entry}
     return PublishedTable(paper=papers[entry["paper"]], rows=rows, caveats=tuple(entry.get("caveats", ())), **rest)

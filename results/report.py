@@ -2,25 +2,85 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ..errors import UsageError
+from .boundary_figure import boundary_figure
+from .curves import learning_curves
+from .figure1 import figure1
+from .figure3 import figure3
+from .figure4 import figure4
+from .guard import build_without_faulty
 from .kernels_figure import kernels_figure
 from .kernels_table import kernel_tables
 from .latency_table import latency_tables
-from .plots import figure3, learning_curves
+from .measured_only import without_published
+from .memory_figure import memory_figure
+from .mixing import mix_devices
 from .schema import Row
+from .series import newest
 from .store import Store
+from .table1 import table1
+from .table2 import table2
 from .table3 import table3
+from .table4 import table4
+from .table5 import table5
+from .table6 import table6
+from .table7 import table7
 from .tables import Table, write_tables
+from .throughput_figure import throughput_figure
+from .tiles import TILES
+
+Draw = Callable[[Sequence[Row], Path], list[Path]]
 
 TABLES: Mapping[str, Callable[[Sequence[Row]], list[Table]]] = {
+    "1": table1,
+    "2": table2,
     "3": table3,
+    "4": table4,
+    "5": table5,
+    "6": table6,
+    "7": table7,
     "latency": latency_tables,
     "kernels": kernel_tables,
 }
 """Tables by name: the paper's number, or the suite where the paper has none."""
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """How a report is made.
+
+    Attributes:
+        published: With the published numbers, and what they differ by from the measured ones.
+        mix_devices: Let rows of different devices stand in one table or panel, each told by a number.
+    """
+
+    published: bool = True
+    mix_devices: bool = False
+
+
+@dataclass
+class Report:
+    """What was made.
+
+    Attributes:
+        rows: The newest rows, of which everything was made.
+        tables: By name.
+        paths: The files written, tables first.
+        problems: A line for each file and row that was left out.
+        missing: Tables and figures without rows; `what_to_run` tells how to measure them.
+    """
+
+    rows: list[Row]
+    tables: dict[str, list[Table]] = field(default_factory=dict)
+    paths: list[Path] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 def tables_of(rows: Sequence[Row]) -> list[Table]:
@@ -28,42 +88,83 @@ def tables_of(rows: Sequence[Row]) -> list[Table]:
     return [table for build in TABLES.values() for table in build(rows)]
 
 
-def write_report(store: Store, out_dir: Path) -> list[Path]:
+def figures(tiles: Path, options: ReportOptions) -> dict[str, Draw]:
+    """What draws each figure, by its number in the paper or its name.
+
+    Args:
+        tiles: Folder of the pictures that rows name.
+        options: With the published numbers, or without.
+    """
+    return {
+        "1": partial(figure1, published=options.published),
+        "3": partial(figure3, published=options.published),
+        "4": partial(figure4, tiles=tiles),
+        "throughput": throughput_figure,
+        "memory": memory_figure,
+        "boundary": boundary_figure,
+        "kernels": kernels_figure,
+        "curves": learning_curves,
+    }
+
+
+def make_report(
+    store: Store, out_dir: Path, options: ReportOptions | None = None, *, only: str | None = None
+) -> Report:
     """Write `tables/` and `figures/` under `out_dir` from the newest rows and the published numbers.
 
-    The same rows give the same bytes. A table or figure without rows is not written; unreadable files of the store
-    are named in warnings.
+    The same rows give the same tables, byte for byte, and the same pictures on one machine. A table or figure without
+    rows is not written. Files that are no rows are named and left out, rows that lack what their suite's have likewise.
 
-    Returns:
-        The files written, tables first.
-
-    Raises:
-        StoreError: `out_dir` cannot be written.
-    """
-    rows = store.latest()
-    paths = []
-    for name, build in TABLES.items():
-        paths += _written(build(rows), name, out_dir)
-    figures = out_dir / "figures"
-    return [*paths, *figure3(rows, figures), *kernels_figure(rows, figures), *learning_curves(rows, figures)]
-
-
-def write_table(store: Store, out_dir: Path, name: str) -> tuple[list[Table], list[Path]]:
-    """Write one table under `out_dir/tables`, as `write_report` does.
-
-    Returns:
-        Its parts and the files written; neither where no row belongs to it.
+    Args:
+        store: Where rows are.
+        out_dir: Where the report goes.
+        options: How; the defaults where None.
+        only: Name of the one table to write, without figures; None for everything.
 
     Raises:
         UsageError: No such table.
         StoreError: `out_dir` cannot be written.
     """
-    if name not in TABLES:
-        raise UsageError(f"there is no table '{name}'; expected one of {', '.join(TABLES)}")
-    tables = TABLES[name](store.latest())
-    return tables, _written(tables, name, out_dir)
+    options = options or ReportOptions()
+    if only is not None and only not in TABLES:
+        raise UsageError(f"there is no table '{only}'; expected one of {', '.join(TABLES)}")
+    found, problems = store.scan()
+    rows = newest(found)
+    report = Report(mix_devices(rows) if options.mix_devices else rows, problems=list(problems))
+    for name in TABLES if only is None else (only,):
+        _add_table(report, name, out_dir, options)
+    for name, draw in figures(store.root / TILES, options).items() if only is None else ():
+        what = f"figure {name}"
+        paths, faults = build_without_faulty(partial(_drawn, draw, out_dir / "figures"), report.rows, what)
+        report.problems += faults
+        report.paths += paths
+        if not paths:
+            report.missing.append(what)
+    report.problems = list(dict.fromkeys(report.problems))
+    return report
 
 
-def _written(tables: list[Table], name: str, out_dir: Path) -> list[Path]:
-    stem = f"table{name}" if name.isdecimal() else name
-    return write_tables(tables, out_dir / "tables", stem) if tables else []
+def write_report(store: Store, out_dir: Path) -> list[Path]:
+    """Write the whole report and return its files; see `make_report`. What is left out is told in warnings."""
+    report = make_report(store, out_dir)
+    for problem in report.problems:
+        warnings.warn(f"left out: {problem}", stacklevel=2)
+    return report.paths
+
+
+def _add_table(report: Report, name: str, out_dir: Path, options: ReportOptions) -> None:
+    what = f"table {name}"
+    tables, faults = build_without_faulty(TABLES[name], report.rows, what)
+    report.problems += faults
+    if not options.published:
+        tables = [kept for table in tables if (kept := without_published(table))]
+    if tables:
+        stem = f"table{name}" if name.isdecimal() else name
+        report.tables[name] = tables
+        report.paths += write_tables(tables, out_dir / "tables", stem)
+    else:
+        report.missing.append(what)
+
+
+def _drawn(draw: Draw, folder: Path, rows: Sequence[Row]) -> list[Path]:
+    return draw(rows, folder)

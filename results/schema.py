@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -89,7 +90,7 @@ class Row:
         """Read a row of this or an older schema.
 
         Raises:
-            ValueError: The row is of a newer schema or is not a row at all.
+            ValueError: The row is of a newer schema, is not a row at all, or has a field of another type.
         """
         schema = data.get("schema")
         if not isinstance(schema, int) or schema > SCHEMA_VERSION:
@@ -97,6 +98,7 @@ class Row:
         if data.get("status") not in STATUSES:
             raise ValueError(f"row has status {data.get('status')!r}; expected one of {', '.join(STATUSES)}")
         cell = data["cell"]
+        _check_types(data, cell)
         return cls(
             cell=Cell(cell["suite"], cell["backbone"], cell["params"]),
             status=data["status"],
@@ -107,3 +109,30 @@ class Row:
             created_utc=data.get("created_utc", ""),
             schema=schema,
         )
+
+
+def _check_types(data: Mapping[str, Any], cell: Mapping[str, Any]) -> None:
+    """Hold the fields to their types, so that no reader of a row meets a text where it computes with numbers."""
+    provenance = data.get("provenance", {})
+    fields: dict[str, tuple[Any, type | tuple[type, ...]]] = {
+        "cell.suite": (cell["suite"], str),
+        "cell.backbone": (cell["backbone"], str),
+        "cell.params": (cell["params"], Mapping),
+        "metrics": (data.get("metrics", {}), Mapping),
+        "samples": (data.get("samples", {}), Mapping),
+        "provenance": (provenance, Mapping),
+        "error": (data.get("error"), (str, type(None))),
+    }
+    if isinstance(provenance, Mapping):
+        fields |= {f"provenance.{name}": (provenance.get(name, {}), Mapping) for name in ("device", "linbench", "run")}
+    wrong = [name for name, (value, kind) in fields.items() if not isinstance(value, kind)]
+    if not wrong:
+        metrics, samples = fields["metrics"][0], fields["samples"][0]
+        wrong += [f"metrics.{name}" for name, value in metrics.items() if not _is_number(value)]
+        wrong += [f"samples.{name}" for name, values in samples.items() if not isinstance(values, list)]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)}: of a type that no row has there")
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and math.isfinite(value))

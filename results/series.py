@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,32 @@ def newest(rows: Iterable[Row]) -> list[Row]:
         if row.status != "interrupted" or key not in kept:
             kept[key] = row
     return list(kept.values())
+
+
+def short_labels(series: Sequence[Series]) -> list[str]:
+    """For each series its backbone's name alone where it is the only one of that backbone, else its whole label."""
+    counts = Counter(one.backbone for one in series)
+    return [one.backbone if counts[one.backbone] == 1 else one.label for one in series]
+
+
+def superseded(rows: Sequence[Row]) -> list[Row]:
+    """The rows that a later one of the same cell, device and installation stands for, an ok row never by another kind.
+
+    Args:
+        rows: Oldest first within a cell, as a store gives them.
+    """
+    members: dict[tuple[str, str, str | None], list[Row]] = {}
+    for row in rows:
+        members.setdefault((row.cell.key, device_name(row), row.provenance.get("installation")), []).append(row)
+    return [
+        row
+        for found in members.values()
+        for place, row in enumerate(found)
+        if any(
+            later.status == "ok" or (row.status != "ok" and later.status != "interrupted")
+            for later in found[place + 1 :]
+        )
+    ]
 
 
 def mark(status: str) -> str:
@@ -103,7 +130,8 @@ def _telling_names(cells: Sequence[Cell], names: Collection[str], shown: Collect
         return canonical_json([cell.backbone, *(cell.params.get(name) for name in sorted({*by, *shown}))])
 
     telling = {name for name in names if len(values(name, cells)) > 1}
-    alike = [cell for cell in cells if sum(looks(cell, telling) == looks(other, telling) for other in cells) > 1]
+    seen = Counter(looks(cell, telling) for cell in cells)
+    alike = [cell for cell in cells if seen[looks(cell, telling)] > 1]
     telling |= {name for name in names if 0 < sum(name in cell.params for cell in alike) < len(alike)}
     return sorted(telling)
 

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 from ..errors import StoreError, UsageError
 from .files import write_atomic
 from .provenance import device_name
-from .schema import Cell, Row
+from .schema import Cell, Row, canonical_json
 from .series import newest
 
 SIDE_FILE_BYTES = 16 * 1024
@@ -45,6 +45,13 @@ class Scan(NamedTuple):
     """What the store holds, and one line for each file in it that is not a readable row."""
 
     rows: list[Row]
+    problems: list[str]
+
+
+class Files(NamedTuple):
+    """As `Scan`, each row with its file."""
+
+    rows: list[tuple[Path, Row]]
     problems: list[str]
 
 
@@ -96,7 +103,8 @@ class Store:
         """Store `row` for good and return its file.
 
         Numbers that JSON has no word for (NaN, infinities) are stored as null. Samples above 16 KiB go to a
-        `.samples.json.gz` file beside the row, written first and named with its SHA-256 in the row.
+        `.samples.json.gz` file beside the row, written first and named with its SHA-256 in the row. The row's file
+        holds the SHA-256 of all the rest of it, by which a later edit is known.
 
         Raises:
             UsageError: The suite's or backbone's name is not one.
@@ -110,7 +118,8 @@ class Store:
         try:
             stem = f"{row.cell.key}-{self._stamp(folder, row.cell, now)}-{os.getpid()}-{secrets.token_hex(4)}"
             path = folder / f"{stem}.json"
-            write_atomic(path, _dump(self._with_side_file(data, folder, stem)))
+            stored = self._with_side_file(data, folder, stem)
+            write_atomic(path, _dump({**stored, "sha256": _digest(stored)}))
         except OSError as error:
             row_json = json.dumps(data, sort_keys=True, separators=(",", ":"))
             raise UnsavedRowError(self._complaint(error), row_json) from error
@@ -118,15 +127,20 @@ class Store:
 
     def scan(self, suite: str | None = None) -> Scan:
         """Read every row (of one suite), oldest first within a cell; what cannot be read is named, not fatal."""
+        found, problems = self.files(suite)
+        return Scan([row for _, row in found], problems)
+
+    def files(self, suite: str | None = None) -> Files:
+        """As `scan`, each row with the file that it is in."""
         folder = self.root / "runs" if suite is None else self.root / "runs" / _suite_name(suite)
-        rows: list[Row] = []
+        rows: list[tuple[Path, Row]] = []
         problems: list[str] = []
         for path in sorted(folder.rglob("*.json"), key=_order):
             if not path.name.startswith("."):
                 row, problem = _read(path)
-                rows.extend([row] if row else [])
+                rows.extend([(path, row)] if row else [])
                 problems.extend([f"{path.relative_to(self.root)}: {problem}"] if problem else [])
-        return Scan(rows, problems)
+        return Files(rows, problems)
 
     def rows(self, suite: str | None = None) -> list[Row]:
         """Every readable row; a warning names the files that are none."""
@@ -202,6 +216,11 @@ def _dump(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
 
+def _digest(data: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in data.items() if name != "sha256"}
+    return hashlib.sha256(canonical_json(rest).encode()).hexdigest()
+
+
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
@@ -222,8 +241,9 @@ def _read(path: Path) -> tuple[Row | None, str | None]:
         if not isinstance(data, dict) or "cell" not in data:
             return None, "no row of LinBench"
         row = Row.from_dict(data)
-        if data["cell"].get("key") != row.cell.key:
-            return None, "the cell's key does not fit the cell: the file was edited"
+        edit = _edit(data, row)
+        if edit is not None:
+            return None, edit
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return None, f"unreadable ({type(error).__name__}: {error})"
     side = data.get("samples_file")
@@ -234,6 +254,15 @@ def _read(path: Path) -> tuple[Row | None, str | None]:
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         return row, f"its samples are unreadable ({error})"
     return row, None
+
+
+def _edit(data: Mapping[str, Any], row: Row) -> str | None:
+    if data["cell"].get("key") != row.cell.key:
+        return "the cell's key does not fit the cell: the file was edited"
+    # Rows written before there was a digest have none.
+    if "sha256" in data and data["sha256"] != _digest(data):
+        return "its SHA-256 does not fit the rest: the file was edited"
+    return None
 
 
 def _read_samples(path: Path, sha256: str) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ from .provenance import device_name
 from .published import PublishedRow, PublishedTable, load_published
 from .schema import Row
 from .series import NUMBERED, Series, group, newest, split_series
-from .tables import Table, legend
+from .tables import Source, Table, legend
 
 SUITE = "sam-hq"
 PAPER_DATASETS = ("COCO", "DIS", "COIFT", "HRSOD")
@@ -30,6 +30,7 @@ _ODD = {
     "unprompted_masks": "true masks that vanish at the frame's size, without a box to prompt with and so missed",
 }
 _NAMED = 5
+_BEST = ("paper", "measured")
 _Column = tuple[tuple[str, str], Callable[[Line], str]]
 
 
@@ -82,8 +83,22 @@ def _table(device: str, rows: list[Row]) -> Table:
         tuple(head for head, _ in columns),
         cells,
         frame,
-        (*legend(cells), *_notes(lines, params, published)),
+        (*legend(cells), *_notes(lines, params)),
+        tuple(tuple(_sources(head, line) for head, _ in columns) for line in lines),
+        goals={head: "high" for head, _ in columns if head[0] in {*datasets, "all masks", "FPS"} and head[1] in _BEST},
+        paper_notes=tuple(dict.fromkeys(_paper_notes(lines, published))) if published else (),
     )
+
+
+def _sources(column: tuple[str, str], line: Line) -> tuple[Source, ...]:
+    group_name, name = column
+    tables = load_published()
+    cited: list[Source] = []
+    if name in {"paper", "delta"}:
+        key = "table3" if line.published or group_name != "params (M)" else "table1"
+        found = line.published or (tables[key].row(line.series.backbone) if line.series else None)
+        cited = [tables[key].cite(found)] if found else []
+    return (*cited, *(line.rows if name in {"measured", "delta", "over box", "seeds"} else ()))
 
 
 def _datasets(rows: list[Row]) -> list[str]:
@@ -182,7 +197,7 @@ def _over(box: Line, line: Line) -> str:
 
 def _unmeasured(row: PublishedRow) -> str:
     what = "its official weights were not evaluated here" if "official" in row.run else "not trained here"
-    return f"{row.label}: {what}; `bench run sam-hq {row.run}` does it."
+    return f"{row.label}: {what}; `{row.run}` does it."
 
 
 def _short(value: Any) -> str:
@@ -226,20 +241,22 @@ def _caption(device: str, rows: list[Row], series: list[Series]) -> str:
     return ". ".join([*facts, *([f"Seeds: {', '.join(seeds)}"] if seeds else [])]) + "."
 
 
-def _notes(lines: list[Line], params: Any, published: PublishedTable | None) -> list[str]:
+def _notes(lines: list[Line], params: Any) -> list[str]:
     failed = [(line, row) for line in lines for row in line.rows if row.status not in NUMBERED and row.error]
     notes = [f"{line.series.label}: {row.status}: {row.error}" for line, row in failed if line.series]
-    notes += [_unmeasured(line.published) for line in lines if line.published and line.series is None]
     notes += [note for line in lines for row in line.numbered for note in _left_out(row)]
     fingerprints = sorted((params.get("dataset_fingerprints") or {}).items())
     if fingerprints:
         notes.append(f"Data fingerprints: {', '.join(f'{name} {str(sha)[:12]}' for name, sha in fingerprints)}.")
-    if published:
-        notes.append(f"Paper: {published.paper.title}, arXiv {published.paper.arxiv}, {published.source}.")
-        notes += [f"Paper: {caveat}" for caveat in published.caveats]
-        quoted = [line.published for line in lines if line.published]
-        notes += [f"{row.label}: {caveat}" for row in quoted for caveat in row.caveats]
     return list(dict.fromkeys(notes))
+
+
+def _paper_notes(lines: list[Line], published: PublishedTable) -> list[str]:
+    notes = [_unmeasured(line.published) for line in lines if line.published and line.series is None]
+    notes.append(f"Paper: {published.paper.title}, arXiv {published.paper.arxiv}, {published.source}.")
+    notes += [f"Paper: {caveat}" for caveat in published.caveats]
+    quoted = [line.published for line in lines if line.published]
+    return notes + [f"{row.label}: {caveat}" for row in quoted for caveat in row.caveats]
 
 
 def _left_out(row: Row) -> list[str]:

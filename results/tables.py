@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError
+from .best import Goal, emphasised
 from .files import write_atomic
+from .latex import one_line, to_latex
+from .schema import Row
 from .series import MARK_MEANINGS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "†": r"$^\dagger$",
-    "±": r"\,$\pm$\,",
-}
+Source = Row | str
+LineSources = tuple[tuple[Source, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -43,8 +30,14 @@ class Table:
         caption: Data, device and settings that every cell shares.
         columns: `(group, name)` of each column; columns of one group stand side by side, `""` is no group.
         cells: Text of each cell, row by row.
-        frame: The same rows as numbers, with everything that names them in columns of their own.
+        frame: The same rows as numbers, with everything that names them in columns of their own. An empty `status`
+            is a line that only the paper has; names ending in `_paper` and `_delta` hold published numbers and what is
+            computed with them.
         notes: What a reader must know, a sentence each.
+        sources: What each cell was made of, shaped as `cells`: rows, and citations of published numbers; nothing for a
+            name. Empty where a table does not tell; the report page shows them.
+        goals: The columns whose best number is printed in bold, and whether that is the highest or the lowest.
+        paper_notes: Notes on the published numbers only.
     """
 
     title: str
@@ -53,6 +46,14 @@ class Table:
     cells: tuple[tuple[str, ...], ...]
     frame: pd.DataFrame
     notes: tuple[str, ...] = ()
+    sources: tuple[LineSources, ...] = ()
+    goals: Mapping[tuple[str, str], Goal] = field(default_factory=dict)
+    paper_notes: tuple[str, ...] = ()
+
+
+def sources_of(line: Sequence[str], rows: Sequence[Source], *, names: int = 1) -> LineSources:
+    """The sources of a line that is made of `rows` alone, but for its first `names` cells."""
+    return tuple(() if index < names else tuple(rows) for index in range(len(line)))
 
 
 def legend(cells: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -72,8 +73,8 @@ def to_markdown(tables: Sequence[Table]) -> str:
 
 
 def _markdown(table: Table) -> str:
-    head = [f"{group} {name}".strip() for group, name in table.columns]
-    lines = [[text.replace("|", r"\|") for text in line] for line in [head, *table.cells]]
+    head = [_pipe_safe(f"{group} {name}".strip()) for group, name in table.columns]
+    lines = [head, *emphasised(table.columns, table.cells, table.goals, plain=_pipe_safe, bold="**{}**".format)]
     widths = [max(3, *(len(line[index]) for line in lines)) for index in range(len(head))]
     aligned = [
         "| "
@@ -82,52 +83,12 @@ def _markdown(table: Table) -> str:
         for line in lines
     ]
     rule = "|" + "|".join("-" * (width + 1) + (":" if index else "-") for index, width in enumerate(widths)) + "|"
-    notes = "".join(f"\n- {note}" for note in table.notes)
+    notes = "".join(f"\n- {one_line(note)}" for note in (*table.notes, *table.paper_notes))
     return "\n".join([f"## {table.title}", "", table.caption, "", aligned[0], rule, *aligned[1:], notes, ""])
 
 
-def to_latex(tables: Sequence[Table]) -> str:
-    """`table*` environments for a document that loads booktabs and graphicx (which scales them to the text's width)."""
-    return "% \\usepackage{booktabs,graphicx}\n" + "\n".join(_latex(table) for table in tables)
-
-
-def _latex(table: Table) -> str:
-    spans = [(name, len(list(found))) for name, found in groupby(group for group, _ in table.columns)]
-    top, rules, start = [], [], 1
-    for name, span in spans:
-        top.extend([rf"\multicolumn{{{span}}}{{c}}{{{latex_escape(name)}}}"] if name else [""] * span)
-        rules.extend([rf"\cmidrule(lr){{{start}-{start + span - 1}}}"] if name else [])
-        start += span
-    header = [" & ".join(top) + r" \\", "".join(rules)] if rules else []
-    body = [[name for _, name in table.columns], *table.cells]
-    lines = [" & ".join(latex_escape(text) for text in line) + r" \\" for line in body]
-    caption = latex_escape(f"{table.title}. {table.caption}")
-    notes = " ".join(latex_escape(note) for note in table.notes)
-    return "\n".join(
-        [
-            r"\begin{table*}[t]",
-            r"\centering",
-            rf"\caption{{{caption}}}",
-            r"\resizebox{\textwidth}{!}{%",
-            rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
-            r"\toprule",
-            *header,
-            lines[0],
-            r"\midrule",
-            *lines[1:],
-            r"\bottomrule",
-            r"\end{tabular}}",
-            *([rf"\par\smallskip\parbox{{\textwidth}}{{\footnotesize {notes}}}"] if notes else []),
-            r"\end{table*}",
-            "",
-        ]
-    )
-
-
-def latex_escape(text: str) -> str:
-    """Text that LaTeX prints as it stands."""
-    escaped = "".join(_LATEX.get(character, character) for character in text)
-    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
+def _pipe_safe(text: str) -> str:
+    return one_line(text).replace("|", r"\|")
 
 
 def to_csv(tables: Sequence[Table]) -> str:

@@ -9,7 +9,7 @@ from .latency_values import SUITE
 from .provenance import device_name
 from .schema import Row
 from .series import NUMBERED, group, mark, newest, split_series
-from .tables import Table, legend
+from .tables import LineSources, Table, legend, sources_of
 
 _SETTINGS = ("stage", "dtype", "tf32", "prompts", "threads")
 
@@ -28,6 +28,7 @@ def _table(device: str, settings: dict[str, Any], rows: Sequence[Row]) -> Table:
     import pandas as pd
 
     cells, records = [], []
+    sources: list[LineSources] = []
     for one in split_series(rows, varying=("res",), shown=("device", *_SETTINGS)):
         for row in sorted(one.rows, key=lambda row: int(row.cell.params["res"])):
             metrics, res = row.metrics, row.cell.params["res"]
@@ -40,6 +41,7 @@ def _table(device: str, settings: dict[str, Any], rows: Sequence[Row]) -> Table:
                 cells.append((one.label, str(res), *told, "-" if memory is None else f"{memory:.0f}"))
             else:
                 cells.append((one.label, str(res), mark(row.status), "-", "-", "-"))
+            sources.append(sources_of(cells[-1], (row,), names=2))
     told = [str(value) for name, value in settings.items() if value is not None and name != "threads"]
     columns = (("", "backbone"), ("", "resolution"), ("images/s", "median"), ("images/s", "95 %"))
     return Table(
@@ -50,4 +52,5 @@ def _table(device: str, settings: dict[str, Any], rows: Sequence[Row]) -> Table:
         tuple(cells),
         pd.DataFrame(records, dtype=object),
         legend(cells),
+        tuple(sources),
     )

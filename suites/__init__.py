@@ -18,6 +18,13 @@ class SuiteEntry(NamedTuple):
 
 
 SUITES: Mapping[str, SuiteEntry] = {
+    "ablation-distill": SuiteEntry("ablations.distill:SUITE", "masks with and without distillation (Table 7)"),
+    "ablation-encoder": SuiteEntry("ablations.encoder:SUITE", "RWKV blocks in earlier stages: FPS, accuracy (Table 6)"),
+    "ablation-fusion": SuiteEntry("ablations.fusion:SUITE", "refine modules of the decoder: FPS, mIoU (Table 6)"),
+    "ade20k": SuiteEntry("ade20k:SUITE", "semantic segmentation with UperNet: mIoU on ADE20K (Table 5)"),
+    "classification": SuiteEntry("classification:SUITE", "top-1 and top-5 accuracy on ImageNet's layout (Table 4)"),
+    "data-stats": SuiteEntry("stats:DATA_STATS", "images and masks of training sets, annotated and read (Table 2)"),
+    "model-stats": SuiteEntry("stats:MODEL_STATS", "stages, parameters, multiply-adds of backbones (Table 1)"),
     "distill": SuiteEntry("distill:SUITE", "an encoder's mean squared error to a teacher's image embeddings"),
     "kernels": SuiteEntry("kernels.suite:SUITE", "implementations of operators: errors, times, share of the roofline"),
     "latency": SuiteEntry("latency:SUITE", "latency, throughput and memory of backbones and systems over resolution"),

@@ -149,11 +149,27 @@ def _datasets() -> Records:
 
 
 def _recipes() -> Records:
+    from .classification.recipes import RECIPES as CLASS_RECIPES
     from .training.recipes import RECIPES
 
+    classes = [
+        {
+            "name": name,
+            "suite": "classification",
+            "frame": recipe.size,
+            "eval frame": recipe.eval_size,
+            "epochs": recipe.epochs or None,
+            "steps": recipe.train.steps or None,
+            "images a step": recipe.train.images,
+            "lr": recipe.train.lr,
+            "most minutes": recipe.train.max_minutes,
+        }
+        for name, recipe in CLASS_RECIPES.items()
+    ]
     return [
         {
             "name": name,
+            "suite": "sam-hq",
             "frame": recipe.frame,
             "eval frame": recipe.eval_frame,
             "distill steps": recipe.distill.steps,
@@ -165,7 +181,7 @@ def _recipes() -> Records:
             else (recipe.distill.max_minutes or 0) * bool(recipe.distill.steps) + recipe.joint.max_minutes,
         }
         for name, recipe in RECIPES.items()
-    ]
+    ] + classes
 
 
 def _kernels() -> Records:

@@ -190,7 +190,7 @@ def test_one_table_is_written_and_shown(bench, photos, weights):
     assert shown.count("| rwkvsam-t") == 1
     assert {path.name for path in (bench.results / "tables").iterdir()} >= {"table3.md", "table3.csv", "table3.tex"}
     assert "no rows of table kernels" in bench("report", "--table", "kernels").error
-    assert "expected one of 3, latency, kernels" in bench("report", "--table", "seven").error
+    assert "expected one of " in bench("report", "--table", "seven").error
 
 
 def test_a_folder_of_options_in_a_file(bench):

@@ -25,6 +25,7 @@ def data_demo(
     """Draw the demo data: procedural scenes with exact masks, in the real data sets' layouts."""
     from ..base import Event
     from ..data.demo.build import build_demo
+    from ..data.demo.imagenet import FOLDER, build_imagenet_demo
     from ..terminal import Ticker
 
     with Ticker() as ticker:
@@ -35,7 +36,15 @@ def data_demo(
             workers=workers,
             progress=lambda done, total: ticker(Event(done, total, f"drawing demo data {done}/{total}")),
         )
-    print(json.dumps({"root": str(path)}) if as_json else path)
+        classes = build_imagenet_demo(
+            None if root is None else path / FOLDER,
+            seed=seed,
+            progress=lambda done, total: ticker(Event(done, total, f"drawing demo data {done}/{total}")),
+        )
+    if as_json:
+        print(json.dumps({"root": str(path), FOLDER: str(classes)}))
+    else:
+        print(path if root is not None else f"{path}\n{classes}")
 
 
 @app.command("check", epilog="**Example**\n\n`bench data check dis-vd --data /datasets`")

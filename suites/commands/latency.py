@@ -1,8 +1,7 @@
-"""`bench latency` and `bench compare`."""
+"""`bench latency`."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from ..latency import LatencyOptions
 
 app = typer.Typer()
+UNTIMED = 3
 
 
 @app.command(
@@ -39,6 +39,9 @@ def latency(
         str | None, typer.Option(help="backbone; of a system encoder, decoder, e2e or several (default: e2e).")
     ] = None,
     prompts: Annotated[str, typer.Option(help="Boxes for each image, or several counts: 1,20.")] = "1",
+    refine: Annotated[
+        str, typer.Option(help="Refine modules of a system's decoder, one or several; `bench list refine`.")
+    ] = "auto",
     res: Annotated[str, typer.Option(help="Image sides: A..B (step 256), A..B:STEP, or a comma list.")] = "1024",
     attention: Annotated[str, typer.Option(help="For softmax backbones: sdpa, eager or both.")] = "sdpa",
     batch: Annotated[str, typer.Option(help="Images in one pass, or several: 1,8,auto.")] = "1",
@@ -48,6 +51,9 @@ def latency(
         str, typer.Option("--compile", help="none, default, max-autotune, graphs (CUDA graphs) or several.")
     ] = "none",
     channels_last: Annotated[bool, typer.Option("--channels-last/--no-channels-last", help="Memory layout.")] = True,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with 3 where a cell has no time, out of memory included.")
+    ] = False,
     aa: Annotated[bool, typer.Option("--aa", help="Measure every subject against itself.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Write traces and tables of operators, no times.")] = False,
     sentinel: Annotated[bool, typer.Option("--sentinel/--no-sentinel", help="Measure the noise floor.")] = True,
@@ -66,6 +72,7 @@ def latency(
     as_json: AsJson = False,
 ) -> None:
     """Measure latency, throughput and memory over input resolution, each model in a process of its own."""
+    from ...results.series import NUMBERED
     from ..latency import SUITE, LatencyOptions, parse_batches, parse_resolutions
 
     options = LatencyOptions(
@@ -73,6 +80,7 @@ def latency(
         systems=names_in(system or ()),
         stages=None if stage is None else names_in([stage]),  # type: ignore[arg-type]
         prompts=numbers_in("--prompts", prompts),
+        refine=names_in([refine]),
         resolutions=parse_resolutions(res),
         attention=names_in([attention]),  # type: ignore[arg-type]
         batches=parse_batches(batch),
@@ -93,35 +101,9 @@ def latency(
     if profile and not dry_run:
         _profile(options, open_store(results).root, as_json)
         return
-    measure(SUITE, options, open_store(results), resume=resume, dry_run=dry_run, as_json=as_json)
-
-
-@app.command(
-    epilog="**Examples**\n\n"
-    "`bench compare rwkvsam-s vit-s`   at every resolution that both were measured at\n\n"
-    "`bench compare vit-s@attention=sdpa vit-s@attention=eager`   one name, two settings\n\n"
-    "`bench compare monday/results tuesday/results`   the same cells in two folders"
-)
-def compare(
-    first: Annotated[
-        str, typer.Argument(help="Backbone or system, NAME or NAME@param=value,...; or a results folder.")
-    ],
-    second: Annotated[str, typer.Argument(help="What to compare it with, likewise.")],
-    results: Results = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare stored latencies: ratios over the rounds that both took part in, and faster, slower or tie."""
-    from ...results.compare import compare_folders, compare_subjects, comparison_table, same_kind_of_source
-    from ...results.tables import to_markdown
-
-    if same_kind_of_source(first, second):
-        compared = compare_folders(Path(first), Path(second))
-    else:
-        compared = compare_subjects(open_store(results).latest("latency"), first, second)
-    if as_json:
-        print(json.dumps([one.to_dict() for one in compared], indent=1))
-    else:
-        print(to_markdown([comparison_table(compared, first, second)]))
+    rows = measure(SUITE, options, open_store(results), resume=resume, dry_run=dry_run, as_json=as_json)
+    if strict and any(row.status not in NUMBERED for row in rows):
+        raise typer.Exit(UNTIMED)
 
 
 def _profile(options: LatencyOptions, root: Path, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import sam_hq
+from . import ablations, ade20k, classification, sam_hq, stats
 from .common import SuiteGroup
 
 app = typer.Typer(
@@ -12,5 +12,5 @@ app = typer.Typer(
     help="Train and evaluate in a suite; rows go to the results folder.",
     epilog="**Example**\n\n`bench run sam-hq --backbone rwkvsam-s`   and `--help` after each suite for more",
 )
-for module in (sam_hq,):
+for module in (ade20k, classification, sam_hq, ablations, stats):
     app.registered_commands += module.app.registered_commands

@@ -12,8 +12,9 @@ from typing import Any
 from ...errors import DataError
 from .coco import CocoInstances
 from .coco_boxes import truth_boxes
-from .datasets import WHOLE, dataset_spec, find_dataset, locate
-from .demo.build import read_manifest
+from .datasets import IMAGENET, WHOLE, dataset_spec, find_dataset, locate
+from .demo.publish import read_manifest
+from .imagenet_check import check_imagenet
 from .masks import FolderMasks, MaskDataset, match_folders, open_folder, unmatched_masks
 
 _DEMO_COUNTS = {
@@ -22,6 +23,7 @@ _DEMO_COUNTS = {
     "coift": "coift",
     "hrsod": "hrsod",
     "thinobject": "thinobject",
+    "ade20k": "ade20k",
     "coconut": "panoptic",
     "coco": "coco",
 }
@@ -91,6 +93,8 @@ def check_dataset(
     """
     spec = dataset_spec(name)
     report = DataReport(name, "", expected=spec.count or None, tree=spec.tree)
+    if name == IMAGENET:
+        return check_imagenet(report, root, limit=limit, full=full, workers=workers, progress=progress)
     try:
         images, masks = locate(name, root)
         report.root = str(images)
@@ -145,7 +149,8 @@ def _usable(report: DataReport, title: str, images: Path, masks: Path) -> Folder
 
 
 def _manifest_above(folder: Path) -> dict[str, Any] | None:
-    return next((found for parent in list(folder.parents)[:3] if (found := read_manifest(parent)) is not None), None)
+    near = [folder, *folder.parents][:4]
+    return next((found for parent in near if (found := read_manifest(parent)) is not None), None)
 
 
 def _check_items(

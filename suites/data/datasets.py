@@ -13,8 +13,13 @@ from ...settings import data_root
 from .coco import INSTANCES_JSON, CocoInstances
 from .coconut import CoconutPanoptic
 from .entityseg import TRAIN_JSON, EntitySeg
+from .imagenet_layout import IMAGES, LAYOUT, find_imagenet
 from .masks import FolderMasks, MaskDataset
 from .sa1b import ONE_PERCENT, SegmentAnything1B
+from .semseg import ADE20K_FOLDERS, open_whole
+
+IMAGENET = "imagenet"
+"""It has classes in place of masks: `imagenet_layout.find_imagenet` opens it."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ _COCONUT = "https://github.com/bytedance/coconut_cvpr2024"
 _HQ = "https://github.com/SysCV/sam-hq (HQSeg-44K, evaluation sets)"
 _ENTITY = "https://github.com/adobe-research/EntitySeg-Dataset (annotations), https://github.com/qqlu/Entity (images)"
 _SA1B = "https://ai.meta.com/datasets/segment-anything (sa_000000.tar to sa_000009.tar)"
+_IMAGENET = "https://image-net.org (ILSVRC2012, training and validation images in class folders)"
+_ADE = "http://sceneparsing.csail.mit.edu (ADEChallengeData2016.zip)"
 _COCONUT_TREE = "coconut_b.json, panoptic_coconut_b/*.png, train2017/*.jpg, unlabeled2017/*.jpg"
 _VAL_TREE = "relabeled_coco_val.json, relabeled_coco_val/*.png, val2017/*.jpg"
 _CASCADE_PSP = (
@@ -105,6 +112,17 @@ DATASETS: dict[str, DatasetSpec] = {
             also=("sa-1b", "sa_1b", "sa1b", "SA1B", "sam"),
         ),
         DatasetSpec(
+            "ade20k",
+            "ADE20K",
+            "ADEChallengeData2016",
+            "ADEChallengeData2016",
+            22_210,
+            _ADE,
+            layout="{images,annotations}/training (20210 each), {images,annotations}/validation (2000 each)",
+            also=ADE20K_FOLDERS[1:],
+        ),
+        DatasetSpec(IMAGENET, "ImageNet", IMAGENET, IMAGENET, IMAGES, _IMAGENET, LAYOUT),
+        DatasetSpec(
             "thinobject-tr", "ThinObject5K-TR", "ThinObject5K/images_train", "ThinObject5K/masks_train", 4_748, _HQ
         ),
         *(
@@ -116,6 +134,7 @@ DATASETS: dict[str, DatasetSpec] = {
 
 
 WHOLE: Mapping[str, Callable[[Path, str], MaskDataset]] = {
+    "ade20k": open_whole,
     "coconut": CoconutPanoptic,
     "coconut-val": partial(CoconutPanoptic, validation=True),
     "entityseg": EntitySeg,
@@ -153,6 +172,9 @@ def locate(name: str, root: Path | str | None = None) -> tuple[Path, Path]:
         raise UsageError(f"no data root for {name}: set LINBENCH_DATA or give one (`bench data demo` draws demo data)")
     if not base.is_dir():
         raise DataError(f"data root {base} does not exist; expected {spec.tree} in it")
+    if name == IMAGENET:
+        found = find_imagenet(base).root
+        return found, found
     nested = [path for path in sorted(base.iterdir()) if path.is_dir()]
     for parent in (base, *nested):
         for drop in (0, 1):
@@ -173,6 +195,8 @@ def find_dataset(name: str, root: Path | str | None = None) -> MaskDataset:
         UsageError: Unknown name or no data root.
         DataError: The set is missing, empty, or images lack masks.
     """
+    if name == IMAGENET:
+        raise UsageError("imagenet has classes and no masks; `bench run classification` trains and evaluates on it")
     images, masks = locate(name, root)
     spec = dataset_spec(name)
     if name in WHOLE:

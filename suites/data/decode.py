@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,15 +22,20 @@ _TURNED = {5, 6, 7, 8}
 _SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N", "I"}
 
 
-def read_image(path: Path) -> Pixels:
+def read_image(path: Path, content: bytes | None = None, *, upright: bool = True) -> Pixels:
     """Pixels of an image as RGB, `[H, W, 3]`, turned upright by its EXIF tag.
 
     Greyscale, palette, CMYK, alpha and 16-bit files are converted (alpha is dropped, 16 bits become the upper 8).
 
+    Args:
+        path: The file; with `content`, only its name in messages.
+        content: The file's bytes, where they lie elsewhere.
+        upright: False leaves the pixels as they are stored, whatever the tag says.
+
     Raises:
         DataError: The file is missing, truncated, no image, or of a mode without a meaning as RGB.
     """
-    picture = _load(path)
+    picture = _load(path, content, upright=upright)
     if picture.mode in _SIXTEEN_BIT:
         return np.repeat(_upper_byte(picture, path)[..., None], 3, 2)
     if picture.mode == "F":
@@ -85,10 +91,11 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _load(path: Path) -> Image.Image:
-    with _reporting(path), Image.open(path) as picture:
+def _load(path: Path, content: bytes | None = None, *, upright: bool = True) -> Image.Image:
+    with _reporting(path), Image.open(path if content is None else io.BytesIO(content)) as picture:
         picture.load()
-        return picture.copy() if picture.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(picture)
+        turned = upright and picture.getexif().get(_ORIENTATION, 1) != 1
+        return ImageOps.exif_transpose(picture) if turned else picture.copy()
 
 
 @contextmanager
@@ -122,3 +129,15 @@ def read_rgb_codes(path: Path) -> npt.NDArray[np.int32]:
         raise DataError(f"{path}: a segment image of mode {picture.mode}; expected RGB")
     red, green, blue = np.moveaxis(np.array(picture).astype(np.int32), 2, 0)
     return np.asarray(red + 256 * green + 65536 * blue, np.int32)
+
+
+def read_class_ids(path: Path) -> npt.NDArray[np.int32]:
+    """Values of an annotation whose one channel holds class ids, `[H, W]`; of a palette image, the indices.
+
+    Raises:
+        DataError: The file is missing, truncated, or has more than one channel.
+    """
+    picture = _load(path)
+    if picture.mode not in {"1", "L", "P"} | _SIXTEEN_BIT:
+        raise DataError(f"{path}: an annotation of mode {picture.mode}; expected one channel that holds class ids")
+    return np.array(picture).astype(np.int32)

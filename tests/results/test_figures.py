@@ -3,7 +3,9 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 from linbench.errors import StoreError, UsageError
-from linbench.results.plots import GalleryItem, figure3, gallery, learning_curves, overlay
+from linbench.results.curves import learning_curves
+from linbench.results.figure3 import figure3
+from linbench.results.plots import GalleryItem, gallery, overlay
 from linbench.results.report import write_report
 from linbench.results.store import Store
 from PIL import Image
@@ -26,7 +28,7 @@ def texts(path):
 
 
 def test_figure3_names_device_exponent_and_oom(tmp_path):
-    png, svg = figure3(sweep(), tmp_path)
+    png, svg, _ = figure3(sweep(), tmp_path)
     assert Image.open(png).size[0] > 600
     said = texts(svg)
     for text in ("Testor CPU 2000", "float32", "rwkvsam-s", "vit-s", "OOM", "2048", "log scale"):
@@ -38,6 +40,8 @@ def test_figure3_has_a_panel_a_device_and_nothing_without_numbers(tmp_path):
     rows = [*sweep(), latency_row("vit-s", 512, 3.0, device="GPU B")]
     said = texts(figure3(rows, tmp_path)[1])
     assert "GPU B" in said
+    assert said.count("input resolution") == 3, "one of each device and one of the paper"
+    said = texts(figure3(rows, tmp_path, published=False)[1])
     assert said.count("input resolution") == 2
     assert figure3([latency_row("vit-s", 512, status="oom")], tmp_path / "none") == []
     assert not (tmp_path / "none").exists()
@@ -46,7 +50,7 @@ def test_figure3_has_a_panel_a_device_and_nothing_without_numbers(tmp_path):
 def test_learning_curves_are_a_file_a_backbone(tmp_path):
     rows = [hq_row("rwkvsam-s", three(66, 55), seed=seed, samples=CURVE) for seed in (0, 1)]
     paths = learning_curves([*rows, hq_row("vit-s", three(6, 5))], tmp_path)
-    assert [path.name for path in paths] == ["curve-rwkvsam-s-demo.png", "curve-rwkvsam-s-demo.svg"]
+    assert [path.name for path in paths] == [f"curve-rwkvsam-s-demo.{form}" for form in ("png", "svg", "pdf")]
     said = texts(paths[1])
     for text in ("demo data", "Testor CPU 2000", "loss", "miou", "seed=1"):
         assert text in said
@@ -98,7 +102,11 @@ def test_a_report_is_the_same_bytes_from_the_same_rows(tmp_path):
     names = [path.relative_to(tmp_path / "a").as_posix() for path in written[0]]
     assert names == [
         *(f"tables/{stem}.{form}" for stem in ("table3", "latency") for form in ("md", "csv", "tex")),
-        *(f"figures/{stem}.{form}" for stem in ("figure3", "curve-rwkvsam-s-demo") for form in ("png", "svg")),
+        *(
+            f"figures/{stem}.{form}"
+            for stem in ("figure1", "figure3", "memory", "curve-rwkvsam-s-demo")
+            for form in ("png", "svg", "pdf")
+        ),
     ]
     assert [path.read_bytes() for path in written[0]] == [path.read_bytes() for path in written[1]]
 

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from linbench.errors import StoreError
 from linbench.results.latency_table import latency_tables
+from linbench.results.latex import latex_escape, to_latex
 from linbench.results.published import load_published
 from linbench.results.series import split_series
 from linbench.results.table3 import table3
-from linbench.results.tables import latex_escape, to_csv, to_latex, to_markdown, write_tables
+from linbench.results.tables import to_csv, to_markdown, write_tables
 from rows_for_tests import hq_row, latency_row, three
 
 
