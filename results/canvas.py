@@ -59,11 +59,16 @@ STYLE: dict[str, Any] = {
 }
 
 
+def marker_style(index: int) -> dict[str, Any]:
+    """Colour and marker number `index`; 64 are told apart."""
+    shift = index // len(PALETTE)
+    return {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[(index + shift) % len(MARKERS)]}
+
+
 def line_style(index: int) -> dict[str, Any]:
     """Colour, marker and dashes of the line number `index`."""
     return {
-        "color": PALETTE[index % len(PALETTE)],
-        "marker": MARKERS[index % len(MARKERS)],
+        **marker_style(index),
         "linestyle": DASHES[index // len(PALETTE) % len(DASHES)] if index >= len(PALETTE) else DASHES[index % 2],
     }
 

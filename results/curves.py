@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from .canvas import COLUMN, MARKERS, PAGE, legend_below, line_style, open_figure, save_figure
+from .canvas import COLUMN, PAGE, legend_below, line_style, open_figure, save_figure
 from .provenance import device_name
 from .schema import Row
 from .series import Series, group, newest, split_series
@@ -76,8 +76,7 @@ def _panel(ax: Axes, name: str, series: Sequence[Series]) -> None:
             if len(steps) != len(values):
                 raise UsageError(f"row {row.cell.key}: curve/{name} has {len(values)} values for {len(steps)} steps")
             points = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
-            marker = MARKERS[index % len(MARKERS)] if len(points) <= _CROWDED else None
-            style = {**line_style(index), "marker": marker, "markersize": 2.5}
+            style = line_style(index) | {"markersize": 2.5} | ({"marker": None} if len(points) > _CROWDED else {})
             ax.plot(*zip(*points, strict=True), label=one.label, **style) if points else None
     unit = " (%)" if name.endswith(_PERCENT) else ""
     ax.set_ylabel(name.replace("_", " ") + unit)

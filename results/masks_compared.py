@@ -62,3 +62,11 @@ def steps_text(rows: Sequence[Row], of: Sequence[str] = ("distill", "joint")) ->
     known: list[Mapping[str, Any]] = [row.provenance.get("run", {}).get("steps") or {} for row in rows]
     texts = [" + ".join(str(steps.get(stage, 0)) for stage in of) for steps in known if steps]
     return ", ".join(dict.fromkeys(texts)) or "-"
+
+
+def steps_notes(rows: Sequence[Row], stage: str) -> list[str]:
+    """A warning where the clock ended some trainings sooner than others, so that lines differ in more than they say."""
+    known = {(row.provenance.get("run", {}).get("steps") or {}).get(stage) for row in rows} - {None}
+    if len(known) < 2:
+        return []
+    return [f"Not all were trained alike: the recipe's minutes ended some after {min(known)} steps, not {max(known)}."]

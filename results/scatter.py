@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .canvas import MARKERS, PALETTE, label_decades, legend_below, wrapped
+from .canvas import label_decades, legend_below, marker_style, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,10 +50,7 @@ def cloud_heights(clouds: Sequence[Cloud]) -> list[float]:
 def cloud_styles(clouds: Sequence[Cloud]) -> dict[str, dict[str, Any]]:
     """One look for each label in all panels."""
     labels = sorted({point.label for cloud in clouds for point in cloud.points})
-    return {
-        label: {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
-        for index, label in enumerate(labels)
-    }
+    return {label: marker_style(index) for index, label in enumerate(labels)}
 
 
 def draw_cloud(ax: Axes, cloud: Cloud, styles: Mapping[str, dict[str, Any]]) -> None:

@@ -47,11 +47,11 @@ def find_sides(store: Store, first: str, second: str) -> Sides | None:
     if not all(_COMMIT.fullmatch(text) for text in (first, second)):
         return None
     rows, problems = store.scan()
-    sides = [_of_commit(rows, text) for text in (first, second)]
-    if not all(sides):
-        empty = first if not sides[0] else second
+    before, after = (_of_commit(rows, text) for text in (first, second))
+    if not before or not after:
+        empty = second if before else first
         raise UsageError(f"no rows of commit '{empty}' in {store.root}; those there are of {_commits(rows)}")
-    return Sides(*sides, problems)
+    return Sides(before, after, problems)
 
 
 def _of_commit(rows: Sequence[Row], commit: str) -> list[Row]:

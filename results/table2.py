@@ -31,7 +31,7 @@ def _table(kind: str, rows: Sequence[Row]) -> Table:
     by_name = {row.cell.backbone: row for row in sorted(rows, key=_preferred)}
     lines = _lines(by_name, published)
     comparable = kind == "real"
-    columns = [
+    columns: list[Compared | Plain] = [
         Compared("images", "images", _whole, comparable=comparable),
         _read("images", "images"),
         Compared("masks", "masks", _whole, comparable=comparable),

@@ -14,6 +14,7 @@ from .masks_compared import (
     mask_entries,
     one_decimal,
     shared_facts,
+    steps_notes,
     steps_text,
     trained_rows,
 )
@@ -84,6 +85,7 @@ def _fusion(rows: Sequence[Row], scored: Sequence[Row]) -> Table | None:
             "FPS: of encoder and decoder with one box, one image at a time.",
             "Each is trained from the same start by the same recipe; steps: of stage 1 + of the joint stage.",
             "The paper gives neither sizes nor place of the mamba, rwkv and dcn modules: these are LinBench's reading.",
+            *steps_notes([row for some in found.values() for row in some], "joint"),
         ],
         record={"table": "fusion", "device": device, "data": data, "backbone": backbone},
     )
@@ -121,6 +123,7 @@ def _encoder(rows: Sequence[Row], classified: Sequence[Row]) -> Table | None:
         notes=[
             "FPS: of the backbone, one image at a time. Parameters: of the backbone without classifier.",
             "(x-y): RWKV blocks of the first two stages; their place after the convolutions is LinBench's choice.",
+            *steps_notes([row for some in found.values() for row in some], "train"),
         ],
         record={"table": "encoder", "device": device, "data": data},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .compared import ComparedLine, Plain, compared_table
+from .compared import Compared, ComparedLine, Plain, compared_table
 from .complete import Variants, newest_complete
 from .masks_compared import (
     data_words,
@@ -13,6 +13,7 @@ from .masks_compared import (
     mask_columns,
     mask_entries,
     shared_facts,
+    steps_notes,
     steps_text,
     trained_rows,
 )
@@ -51,7 +52,7 @@ def _variant(row: Row) -> str:
 def _table(device: str, data: str | None, found: Variants) -> Table:
     published = load_published()["table7"]
     lines = [ComparedLine(name, published.row(name), mask_entries(found.get(name, ()))) for name in _order(found)]
-    columns = [
+    columns: list[Compared | Plain] = [
         *mask_columns(data),
         Plain("distillation MSE", "first", lambda line: _mse(line, 0), lambda line: line.rows),
         Plain("distillation MSE", "last", lambda line: _mse(line, -1), lambda line: line.rows),
@@ -62,8 +63,10 @@ def _table(device: str, data: str | None, found: Variants) -> Table:
     told = [f"Data: {data_words(data)}", f"Device: {device_of(measured)}", f"System: {measured[0].cell.backbone}"]
     notes = [
         "Both start with the teacher's decoder and an encoder of random weights, and train jointly by the same "
-        "recipe; distilled: stage 1 (Equation 8) goes before. The paper's encoders come from ImageNet.",
+        "recipe; distilled: stage 1 goes before (Equation 8, and the same for the projected fine maps of the refine "
+        "module). The paper's encoders come from ImageNet.",
         "steps: of stage 1 + of the joint stage.",
+        *steps_notes(measured, "joint"),
     ]
     record = {"device": device, "data": data, "backbone": measured[0].cell.backbone}
     return compared_table(

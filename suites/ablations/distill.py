@@ -11,8 +11,8 @@ from .options import MaskAblationOptions
 class DistillAblation(Composite[MaskAblationOptions]):
     """One system trained twice, with stage 1 and without.
 
-    Both start with the teacher's decoder (all of it but the refine module) over an encoder of random weights, and train
-    jointly by the same recipe.
+    Both start with the teacher's decoder over an encoder of random weights, and train jointly by the same recipe. Stage
+    1 is that of `sam-hq`: the teacher's embedding, and its projected fine maps where both refine with such.
     """
 
     name = "ablation-distill"

@@ -50,7 +50,7 @@ class FusionAblation(Composite[MaskAblationOptions]):
         )
         teacher = DEMO_SYSTEM if options.teacher == DEMO else options.teacher_system
         encoder = "copied" if system_spec(teacher).backbone == options.backbone else "distilled"
-        trainings = [options.sam_hq(refine=refine, encoder=encoder) for refine in VARIANTS]
+        trainings = [options.sam_hq(refine=refine, encoder=encoder, share_refine=False) for refine in VARIANTS]
         return [Part(LATENCY, speed), *(Part(SAM_HQ, training) for training in trainings)]
 
 

@@ -88,15 +88,11 @@ class MaskAblationOptions:
             raise UsageError(f"recipe {self.recipe.name} has no joint stage; use --set joint.steps=120, for example")
 
     def sam_hq(self, **changes: Any) -> SamHqOptions:
-        """Options of `sam-hq` for one variant.
-
-        The refine module always starts fresh, as only one of the variants could take over the teacher's.
-        """
+        """Options of `sam-hq` for one variant."""
         given: Mapping[str, Any] = {
             "backbones": (self.backbone,),
             "teacher": self.teacher,
             "teacher_system": self.teacher_system,
-            "share_refine": False,
             "recipe": self.recipe,
             "seed": self.seed,
             "data": self.data,

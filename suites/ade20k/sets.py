@@ -17,13 +17,18 @@ from .options import Ade20kOptions
 
 Say = Callable[[str], None]
 
+ADE20K_IMAGES = 2_000
+ADE20K_CLASS_COUNT = 150
+READ_BEFORE = 2_000
+"""Training images of at most so many are decoded before the training starts, not only their headers read: seconds."""
+
 
 @dataclass(frozen=True)
 class Sets:
     """The data of a run.
 
     Attributes:
-        kind: `demo`, `real` (ADE20K) or `folders` (another set).
+        kind: `demo`, `real` (ADE20K's whole validation set) or `folders` (any other classes or images).
         splits: What is scored and what is trained on.
     """
 
@@ -62,11 +67,11 @@ def choose_sets(options: Ade20kOptions, say: Say) -> Sets:
             f"{splits.name} has no training images under {options.data}; expected {LAYOUTS}. Add them, "
             "or evaluate only: --weights FILE"
         )
-    return Sets("real" if splits.name == ADE20K else "folders", splits)
+    return Sets(_kind(splits), splits)
 
 
 def check_sets(sets: Sets, options: Ade20kOptions, say: Say) -> CheckedSets:
-    """Read every annotation that will be used.
+    """Read every annotation that will be used, and the images that are scored or few.
 
     Raises:
         DataError: More items than `options.max_bad` cannot be used.
@@ -80,6 +85,7 @@ def check_sets(sets: Sets, options: Ade20kOptions, say: Say) -> CheckedSets:
         train = check_semantic(
             sets.splits.train,
             max_bad=options.max_bad,
+            images=len(sets.splits.train) <= READ_BEFORE,
             workers=options.workers,
             progress=counted("training annotations"),
         )
@@ -92,6 +98,11 @@ def check_sets(sets: Sets, options: Ade20kOptions, say: Say) -> CheckedSets:
         progress=counted("images"),
     )
     return CheckedSets(evaluation, train)
+
+
+def _kind(splits: SemanticSplits) -> str:
+    whole = (len(splits.evaluation), len(splits.table)) == (ADE20K_IMAGES, ADE20K_CLASS_COUNT)
+    return "real" if splits.name == ADE20K and whole else "folders"
 
 
 def _demo(options: Ade20kOptions, say: Say) -> Path:

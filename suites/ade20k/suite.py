@@ -20,19 +20,21 @@ from ...results.provenance import collect
 from ...results.schema import Cell, Row, canonical_json
 from ...results.store import Store, folder_name
 from ..base import Event, Progress, finished_rows
+from ..data.class_names import check_class_names
 from ..metrics.semseg import constant_confusion
 from ..sam_hq.rows import first_line
 from ..training.accelerators import open_accelerator
-from ..training.checkpoint import weights_file
+from ..training.checkpoint import Checkpointer, weights_file
 from ..training.precision import resolve_precision
 from ..training.processes import is_main, world_size
+from ..training.shards import wait_for_all
 from .evaluate import Evaluation, evaluate
 from .inference import Predictor
 from .network import kernel_choice, load_segmenter, new_segmenter
 from .options import COMMONEST, RANDOM, Ade20kOptions
 from .rows import class_samples, draw_gallery, image_samples, parameter_counts, score_metrics
 from .sets import CheckedSets, check_sets, choose_sets
-from .train import Trained, train_segmenter
+from .train import STAGE, Trained, train_segmenter
 
 PROBE_IMAGES = 12
 
@@ -86,7 +88,8 @@ class _Run:
         self.made = 0
         if options.device != "cpu" and not torch.cuda.is_available():
             raise UsageError(f"--device {options.device}: no CUDA device works here (`bench doctor` says why); use cpu")
-        options.recipe.train.share(world_size())
+        if options.weights is None:
+            options.recipe.train.share(world_size())
         for name in options.backbones:
             kernel_choice(name, options.kernels)
             for operator in backbone_spec(name).operators:
@@ -153,7 +156,7 @@ class _Run:
             if row is not None:
                 self.say(f"{subject}: already measured, row {cell.key}")
             else:
-                row = self._row(subject, cell, store)
+                row = self._row(subject, cell, store, resume)
             self.made += 1
             yield row
 
@@ -165,16 +168,18 @@ class _Run:
                 path = weights_file(self.options.cache, cell.key)
                 if not (resume and path.is_file()):
                     torch.manual_seed(self.options.seed)
-                    self._trained(subject, cell)
+                    self._trained(subject, cell, resume)
                 self.made += 1
                 self.say(f"{subject}: trained weights in {path}")
                 yield path
 
-    def _row(self, subject: str, cell: Cell, store: Store) -> Row:
+    def _row(self, subject: str, cell: Cell, store: Store, resume: bool) -> Row:
         # What is wrong with the data is wrong for every subject.
         self.checked()
         try:
-            return self._baseline(cell, store) if subject == COMMONEST else self._measured(subject, cell, store)
+            if subject == COMMONEST:
+                return self._baseline(cell, store)
+            return self._measured(subject, cell, store, resume)
         except KeyboardInterrupt:
             self._store(Row(cell, "interrupted", provenance=collect(self.options.device), error="interrupted"), store)
             raise
@@ -210,24 +215,29 @@ class _Run:
         )
         return self._store(row, store)
 
-    def _measured(self, subject: str, cell: Cell, store: Store) -> Row:
+    def _measured(self, subject: str, cell: Cell, store: Store, resume: bool) -> Row:
         options = self.options
         torch.manual_seed(options.seed)
         trained: Trained | None = None
         if options.weights is None:
-            segmenter, trained = self._trained(subject, cell)
+            segmenter, trained = self._trained(subject, cell, resume)
         elif options.weights == RANDOM:
             segmenter = new_segmenter(subject, len(self.sets.splits.table), options)
         else:
             self.say(f"{subject}: loading weights")
             path = resolve_weights(subject, options.weights)
+            check_class_names(path, self.sets.splits.table.names)
             segmenter = load_segmenter(subject, len(self.sets.splits.table), path, kernels=options.kernels)
         return self._scored(segmenter.to(options.device).eval(), cell, store, trained)
 
-    def _trained(self, subject: str, cell: Cell) -> tuple[Segmenter, Trained]:
+    def _trained(self, subject: str, cell: Cell, resume: bool) -> tuple[Segmenter, Trained]:
         options = self.options
         train = self.checked().train
         assert train is not None  # `choose_sets` refuses to train without
+        if not resume:
+            if is_main():
+                Checkpointer(self._folder(cell) / STAGE).clear()
+            wait_for_all()
         segmenter = new_segmenter(subject, len(self.sets.splits.table), options).to(options.device)
         self.say(f"{subject}: training ({options.recipe.name} recipe, seed {options.seed})")
         trained = train_segmenter(
@@ -318,6 +328,7 @@ class _Run:
 
     @staticmethod
     def _store(row: Row, store: Store) -> Row:
-        if is_main():
+        # What fails in another process than the main one is known there alone.
+        if is_main() or row.status in ("failed", "oom"):
             store.write(row)
         return row

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...backbones.weights import file_sha256
 from ...heads.upernet import Segmenter
+from ..data.class_names import written
 from ..data.semseg import SemanticDataset
 from ..data.semseg_augment import SemanticAugment
 from ..data.semseg_batches import SemanticBatch, SemanticBatches
@@ -136,7 +137,7 @@ def train_segmenter(
         )
     trained = Trained(curve, precision, folder, tuple(line for stream in streams for line in stream.bad.values()))
     if is_main():
-        # One entry: safetensors writes several in an order that changes, and the file's digest with it.
-        save_tensors(trained.weights, segmenter.state_dict(), {"recipe": recipe.name})
+        facts = {"recipe": recipe.name, **written(dataset.table.names)}
+        save_tensors(trained.weights, segmenter.state_dict(), facts)
     wait_for_all()
     return trained

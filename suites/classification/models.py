@@ -10,7 +10,6 @@ from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ...backbones import backbone_options, backbone_spec
@@ -19,6 +18,7 @@ from ...backbones.timm_models import check_name
 from ...backbones.weights import read_checkpoint
 from ...errors import UsageError, WeightsError
 from ...heads.classifier import create_classifier
+from ..data.class_names import metadata
 from .originals import DROP_PATH
 from .preprocess import TIMM
 from .recipes import ClassificationRecipe
@@ -118,11 +118,7 @@ def load_model(backbone: str, path: Path, *, kernels: str = "auto", size: int = 
 
 def trained_size(path: Path) -> int | None:
     """The side in pixels that a checkpoint of this suite was evaluated at; None where the file does not say."""
-    try:
-        with safe_open(path, "pt") as file:
-            size = (file.metadata() or {}).get("size", "")
-    except (OSError, SafetensorError):
-        return None  # other formats say nothing; `load_model` tells what is wrong with the file
+    size = metadata(path).get("size", "")
     return int(size) if size.isdecimal() else None
 
 

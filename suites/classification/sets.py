@@ -62,6 +62,8 @@ def open_splits(options: ClassificationOptions, *, drawing: Callable[[int, int],
         return Splits(kind, val, None)
     train = found.open("train")
     check_classes(train, val)
+    if len(train.classes) < 2:
+        raise DataError(f"{train.name} has one class, {train.classes[0]}; a classifier needs 2 or more to tell apart")
     return Splits(kind, val, train)
 
 

@@ -20,6 +20,7 @@ from ...results.provenance import collect
 from ...results.schema import Cell, Row, canonical_json
 from ...results.store import Store
 from ..base import Event, Progress, finished_rows
+from ..data.class_names import check_class_names, written
 from ..data.imagenet import LabelledImages
 from ..sam_hq.rows import curve_samples, first_line
 from ..training.accelerators import open_accelerator
@@ -154,7 +155,7 @@ class _Run:
             if row is not None:
                 self.say(f"{name}: already measured, row {cell.key}")
             else:
-                row = self._row(name, cell, store)
+                row = self._row(name, cell, store, resume)
             self.made += 1
             yield row
 
@@ -165,17 +166,18 @@ class _Run:
             path = weights_file(self.options.cache, cell.key)
             if not (resume and path.is_file()):
                 self._read_images()
-                self._fitted(name, cell, self._new_model(name))
+                self._fitted(name, cell, self._new_model(name), resume)
             self.made += 1
             self.say(f"{name}: trained weights in {path}")
             yield path
 
-    def _row(self, name: str, cell: Cell, store: Store) -> Row:
+    def _row(self, name: str, cell: Cell, store: Store, resume: bool) -> Row:
         self._read_images()
         try:
-            row = self._evaluated(name, cell) if self.splits.train is None else self._trained(name, cell)
+            row = self._evaluated(name, cell) if self.splits.train is None else self._trained(name, cell, resume)
         except KeyboardInterrupt:
-            store.write(Row(cell, "interrupted", provenance=collect(self.options.device), error="interrupted"))
+            if is_main():
+                store.write(Row(cell, "interrupted", provenance=collect(self.options.device), error="interrupted"))
             raise
         except Exception as error:
             if isinstance(error, (UsageError, StoreError)):
@@ -187,7 +189,9 @@ class _Run:
                 provenance=collect(self.options.device),
                 error=first_line(error),
             )
-        store.write(row)
+        # What fails in another process than the main one is known there alone.
+        if is_main() or row.status != "ok":
+            store.write(row)
         if row.status == "ok" and self.splits.train is not None and is_main():
             Checkpointer(self._folder(cell) / STAGE).clear()
             self.say(f"{name}: trained weights in {weights_file(self.options.cache, cell.key)}")
@@ -198,6 +202,7 @@ class _Run:
     def _evaluated(self, name: str, cell: Cell) -> Row:
         self.say(f"{name}: loading weights")
         size = self.preprocessing[name].size
+        check_class_names(self.paths[name], self.splits.val.classes)
         model, outputs = load_model(name, self.paths[name], kernels=self.options.kernels, size=size)
         model.to(self.options.device)
         check_size(model, name, size, self.options.device)
@@ -221,9 +226,13 @@ class _Run:
         assert self.splits.train is not None  # the caller has looked
         return self.splits.train
 
-    def _fitted(self, name: str, cell: Cell, model: nn.Module) -> tuple[Curve, str, ClassStream]:
+    def _fitted(self, name: str, cell: Cell, model: nn.Module, resume: bool) -> tuple[Curve, str, ClassStream]:
         """Train in place and save the weights; the curve, the precision and where the images came from."""
         options, recipe = self.options, self.options.recipe
+        if not resume:
+            if is_main():
+                Checkpointer(self._folder(cell) / STAGE).clear()
+            wait_for_all()
         stream = ClassStream(
             self._train,
             recipe,
@@ -246,16 +255,16 @@ class _Run:
         )
         if is_main():
             size = str(self.preprocessing[name].size)
-            facts = {"backbone": name, "recipe": recipe.name, "size": size}
+            facts = {"backbone": name, "recipe": recipe.name, "size": size, **written(self._train.classes)}
             save_tensors(weights_file(options.cache, cell.key), model.state_dict(), facts)
         wait_for_all()
         return curve, precision, stream
 
-    def _trained(self, name: str, cell: Cell) -> Row:
+    def _trained(self, name: str, cell: Cell, resume: bool) -> Row:
         options, recipe, outputs = self.options, self.options.recipe, self._outputs
         model = self._new_model(name)
         before = self._scores(name, model, outputs).summary()
-        curve, precision, stream = self._fitted(name, cell, model)
+        curve, precision, stream = self._fitted(name, cell, model, resume)
         scores = self._scores(name, model, outputs)
         facts = {
             "recipe": recipe.to_dict(),

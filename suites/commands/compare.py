@@ -38,7 +38,8 @@ def compare(
     """Compare stored latencies and scores: what differs, by how much, and whether it is more than chance."""
     times, scores = _compared(open_store(results), first, second)
     if as_json:
-        print(json.dumps([one.to_dict() for one in (*times, *scores)], indent=1))
+        told = [*(one.to_dict() for one in times), *(one.to_dict() for one in scores)]
+        print(json.dumps(told, indent=1))
         return
     from ...results.compare import comparison_table
     from ...results.compare_quality import quality_table

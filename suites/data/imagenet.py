@@ -157,7 +157,7 @@ def not_too_narrow(image: Pixels, item: str) -> Pixels:
 
 
 def class_folders(root: Path, name: str) -> list[str]:
-    """Names of a split's class folders, sorted; hidden ones are left out.
+    """Names of a split's class folders, sorted, folders 0, 1, 2, ... by number; hidden ones are left out.
 
     Raises:
         DataError: The folder is missing, holds none, or some have ImageNet's names and few have not.
@@ -177,7 +177,9 @@ def class_folders(root: Path, name: str) -> list[str]:
             f"{name}: {len(found) - len(strange)} folders of {root} are classes of ImageNet-1k, these are not: "
             f"{shortened(strange)}; rename or remove them"
         )
-    return found
+    # Sorted as text, 10 comes before 2, and classifiers with outputs in ImageNet's order would be scored wrongly.
+    numbers = [str(place) for place in range(len(found))]
+    return numbers if set(found) == set(numbers) else found
 
 
 def imagenet_order(classes: Sequence[str]) -> Labels | None:

@@ -122,7 +122,7 @@ def open_semantic(root: Path, *, classes: Path | None = None, name: str | None =
     splits = _layout(root)
     if splits is None:
         raise DataError(f"{root} holds no semantic segmentation set; expected {LAYOUTS}")
-    ade20k = root.name in ADE20K_FOLDERS
+    ade20k = root.absolute().name in ADE20K_FOLDERS
     name = name or (ADE20K if ade20k else root.resolve().name)
     table = _table(root, classes, ade20k=ade20k)
     if splits is _ADE_SPLITS:

@@ -51,7 +51,7 @@ def check_semantic(
         progress: Called with (items done, items in all).
 
     Raises:
-        DataError: More faults than that, or nothing usable; the first ones are named.
+        DataError: More faults than that, nothing usable, or not one pixel that counts; the first ones are named.
     """
     count = len(dataset) if limit is None else min(limit, len(dataset))
 
@@ -78,7 +78,12 @@ def check_semantic(
                 progress(index + 1, count)
     if len(bad) > max_bad or not usable:
         raise DataError(
-            f"{dataset.name}: {len(bad)} of {count} items cannot be used: {shortened(bad)}; mend them, "
-            f"or leave them out with --max-bad {len(bad)}"
+            f"{dataset.name}: {len(bad)} of {count + len(dataset.lonely)} items cannot be used: {shortened(bad)}; "
+            f"mend them, or leave them out with --max-bad {len(bad)}"
+        )
+    if not pixels.any():
+        raise DataError(
+            f"{dataset.name}: {len(usable)} annotations, {dataset.pairs[usable[0]].mask} first, have no pixel of a "
+            f"class of {dataset.table.source}; all are ignored: mend the annotations or the table"
         )
     return CheckedSet(dataset.only(usable), tuple(bad), pixels)

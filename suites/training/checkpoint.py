@@ -79,14 +79,26 @@ class Checkpointer:
         extra: Mapping[str, Any],
         average: Average | None = None,
     ) -> None:
+        """Save after `step` finished steps; see `write`."""
+        averaged = None if average is None else average.state()
+        self.write(step, module.state_dict(), optimizer.state_dict(), extra, averaged)
+
+    def write(
+        self,
+        step: int,
+        weights: Mapping[str, Tensor],
+        optimizer: Mapping[str, Any],
+        extra: Mapping[str, Any],
+        average: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Save after `step` finished steps; a kill at any moment leaves the last whole checkpoint in place.
 
         Args:
             step: Names the checkpoint.
-            module: What is trained.
-            optimizer: Its state.
+            weights: State of what is trained.
+            optimizer: State of the optimiser.
             extra: JSON values to keep beside.
-            average: Moving average of the weights, if there is one.
+            average: State of the moving average of the weights, if there is one.
 
         Raises:
             StoreError: The folder cannot be written.
@@ -95,11 +107,11 @@ class Checkpointer:
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            save_tensors(temporary / "model.safetensors", module.state_dict())
+            save_tensors(temporary / "model.safetensors", weights)
             tensors, scalars = _optimizer_state(optimizer)
             save_tensors(temporary / "optimizer.safetensors", tensors)
             if average is not None:
-                save_tensors(temporary / AVERAGE, average.state())
+                save_tensors(temporary / AVERAGE, average)
             state = {"step": step, "optimizer": scalars, "extra": dict(extra)}
             (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
             _sync(temporary / "state.json")
@@ -150,8 +162,7 @@ class Checkpointer:
         return sorted(int(name) for name in names if name.isdigit())
 
 
-def _optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    state = optimizer.state_dict()
+def _optimizer_state(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors = {
         f"{index}.{name}": value
         for index, values in state["state"].items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import time
@@ -17,7 +18,7 @@ from accelerate.utils import set_seed
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from ...errors import LinBenchError
+from ...errors import LinBenchError, UsageError
 from .averaging import Average
 from .checkpoint import Checkpointer
 from .groups import parameter_groups
@@ -26,6 +27,7 @@ from .options import DEFAULT, EngineOptions
 from .passes import cut
 from .recipes import Optimisation
 from .schedule import learning_rate
+from .sharding import gather_into, is_sharded, load_optimizer, parameter_names, whole_states
 
 Probe = Callable[[], dict[str, float]]
 Batches = Callable[[int, int, int], Iterable[Any]]
@@ -132,17 +134,28 @@ class _Stage:
         if engine.sync_batch_norm and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         self.module = module
-        groups = parameter_groups(module, optimisation.weight_decay)
+        self.sharded = is_sharded(accelerator)
+        if self.sharded and optimisation.ema is not None:
+            raise UsageError("with FSDP no moving average of the weights is kept; use --set ...ema=none, or plain DDP")
+        # FSDP takes a module apart, and scores need a whole one.
+        self.trained = copy.deepcopy(module) if self.sharded else module
+        groups = parameter_groups(self.trained, optimisation.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=optimisation.lr, betas=optimisation.betas, fused=True)
         self.average = Average(module, optimisation.ema) if optimisation.ema is not None else None
         self.checkpointer = Checkpointer(folder, keep=engine.keep)
         # Before `prepare`, so that names carry no wrapper's prefix.
-        restored = self.checkpointer.restore(module, self.optimizer, self.average)
+        restored = self.checkpointer.restore(self.trained, self.optimizer, self.average)
         self.curve = Curve() if restored is None else Curve(**restored[1])
-        module.train()
+        self.trained.train()
         if engine.compile:
-            module.compile()
-        self.wrapped, self.prepared = accelerator.prepare(module, self.optimizer)
+            self.trained.compile()
+        self.names = parameter_names(self.trained, self.optimizer) if self.sharded else []
+        state = self.optimizer.state_dict()["state"]
+        if self.sharded:
+            self.optimizer.state.clear()
+        self.wrapped, self.prepared = accelerator.prepare(self.trained, self.optimizer)
+        if self.sharded and state:
+            load_optimizer(self.wrapped, self.optimizer, self.names, state)
         self.stream = iter(batches(self.curve.steps, accelerator.process_index, accelerator.num_processes))
 
     def run(self, probe: Probe | None, points: int, probes: int) -> Curve:
@@ -183,7 +196,7 @@ class _Stage:
                     log.add({**point, "images_per_second": speed, "data_wait_percent": window.wait_percent})
                 self.tell(sum(told.values()), speed, window.wait_percent, fraction)
                 window = _Window()
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if self.agreed(time.monotonic() - saved > CHECKPOINT_SECONDS):
                 self.save()
                 saved = time.monotonic()
         self.save()
@@ -221,15 +234,24 @@ class _Stage:
                 accelerator.backward(total)
             for key, value in losses.items():
                 summed[key] = summed.get(key, torch.zeros_like(value)) + value.detach()
-        norm = accelerator.clip_grad_norm_(self.wrapped.parameters(), optimisation.clip_norm or math.inf)
+        norm = self.clipped()
         # Finite gradients may have a norm beyond float32, as an encoder's that has seen nothing but padding: clipped to
         # zero, they make an empty step.
-        if norm is not None and not bool(torch.isfinite(norm)) and not _finite_gradients(self.wrapped):
-            raise self.trouble("gradient", batch, f"norm {float(norm)}")
+        if not math.isfinite(norm) and not _finite_gradients(self.wrapped):
+            raise self.trouble("gradient", batch, f"norm {norm}")
         self.prepared.step()
         self.prepared.zero_grad(set_to_none=True)
         values = {key: float(value) for key, value in summed.items()}
         return values, rate, waited, time.monotonic() - started
+
+    def clipped(self) -> float:
+        """Clip the gradients, if the recipe says so; their norm before."""
+        if self.optimisation.clip_norm is None:
+            gradients = [p.grad for p in self.wrapped.parameters() if p.grad is not None]
+            norm: Any = torch.nn.utils.get_total_norm(gradients)
+        else:
+            norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.optimisation.clip_norm)
+        return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
     def parts(self, batch: Mapping[str, Any]) -> list[dict[str, Any]]:
         passes = self.optimisation.passes(self.accelerator.num_processes)
@@ -253,21 +275,35 @@ class _Stage:
         found: list[float] = self.accelerator.reduce(mine, reduction="mean").tolist()
         return found
 
+    def agreed(self, due: bool) -> bool:
+        """Whether a checkpoint is due: where all must give their part to it, the main process says so."""
+        if not self.sharded:
+            return due
+        return self.mean([float(due and self.accelerator.is_main_process)])[0] > 0
+
     def probed(self, probe: Probe) -> dict[str, float]:
         with self.average.applied() if self.average is not None else nullcontext():
+            if self.sharded:
+                gather_into(self.module, self.wrapped)
             self.module.eval()
             found = probe()
             self.module.train()
         return found
 
     def save(self) -> None:
-        if self.accelerator.is_main_process:
-            extra = dataclasses.asdict(self.curve)
+        extra = dataclasses.asdict(self.curve)
+        if self.sharded:
+            weights, optimizer = whole_states(self.wrapped, self.optimizer, self.names)
+            if self.accelerator.is_main_process:
+                self.checkpointer.write(self.curve.steps, weights, optimizer, extra)
+        elif self.accelerator.is_main_process:
             self.checkpointer.save(self.curve.steps, self.module, self.optimizer, extra, self.average)
 
     def finish(self) -> None:
         """Leave the weights to use in the module, the same in every process."""
-        if self.average is not None:
+        if self.sharded:
+            gather_into(self.module, self.wrapped)
+        elif self.average is not None:
             self.average.apply()
         if self.accelerator.num_processes > 1:
             # Batch norms keep statistics of each process's own images.

@@ -112,7 +112,14 @@ def test_the_report_writes_table_and_figure_and_is_repeatable(tmp_path):
     for row in rows():
         store.write(row)
     paths = write_report(store, tmp_path)
-    assert [path.name for path in paths] == ["kernels.md", "kernels.csv", "kernels.tex", "kernels.png", "kernels.svg"]
+    assert [path.name for path in paths] == [
+        "kernels.md",
+        "kernels.csv",
+        "kernels.tex",
+        "kernels.png",
+        "kernels.svg",
+        "kernels.pdf",
+    ]
     before = [path.read_bytes() for path in paths]
     write_report(store, tmp_path)
     assert [path.read_bytes() for path in paths] == before

@@ -80,6 +80,16 @@ def test_lines_of_two_recipes_are_never_mixed():
     assert text(table, "dcn", ("DIS", "measured")) == "-"
 
 
+def test_a_training_that_the_clock_cut_short_is_told():
+    rows = fusion_rows()
+    (table,) = table6(rows)
+    assert not any("Not all were trained alike" in note for note in table.notes)
+    rows[3].provenance["run"] = {"steps": {"joint": 40}}
+    (table,) = table6(rows)
+    assert any("ended some after 40 steps, not 120" in note for note in table.notes)
+    assert text(table, "dcn", ("", "steps")) == "0 + 40"
+
+
 def test_speeds_of_other_settings_are_left_alone():
     other = [
         *speed_rows(batch=8),

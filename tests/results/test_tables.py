@@ -217,7 +217,7 @@ def test_latex_specials_are_escaped():
 def test_latex_compiles(tmp_path):
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed")
-    odd = {"my_set #1 & 50%": (80.0, 70.0)}
+    odd = {"my_set #1 & 50%": (80.0, 70.0), "Pferde–größe × 中 ~^{}": (81.0, 71.0)}
     rows = [hq_row("timm:vit_small_patch16_224.augreg_in21k", odd, data="real", datasets=list(odd))]
     rows += [hq_row("vit-s", three(60, 50), status="unstable"), hq_row("rwkvsam-s", status="oom"), *sweep()]
     text = to_latex([*table3(rows), *latency_tables(rows)])
@@ -226,6 +226,18 @@ def test_latex_compiles(tmp_path):
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "page.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_latex_is_balanced_and_no_line_begins_with_what_a_line_end_would_swallow():
+    table = replace(table3([hq_row("rwkvsam-s", three(66, 55))])[0], goals={})
+    odd = ("[1, 2]", "*", "{", "中", *table.cells[0][4:])
+    text = to_latex([replace(table, cells=(odd, *table.cells))])
+    for name in ("table*", "tabular"):
+        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 1
+    bare = text.replace(r"\{", "").replace(r"\}", "")
+    assert bare.count("{") == bare.count("}")
+    assert "{}[1, 2] & " in text
+    assert "[U+4E2D]" in text
 
 
 def test_latex_has_booktabs_rules_and_as_many_cells_as_columns():

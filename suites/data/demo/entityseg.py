@@ -83,7 +83,8 @@ def _publish(draft: Path, target: Path) -> None:
 def _fill(root: Path, seed: int, count: int, progress: Progress | None) -> None:
     folder = root / FOLDER
     (folder / "images_lr" / GROUP).mkdir(parents=True)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for index in range(count):
         rng = stream(seed, "entityseg", index)
         scene = instances_scene(rng, *image_size(rng, *SIDES))

@@ -75,9 +75,8 @@ def test_training_gives_a_row_beside_the_baseline(options, data, tmp_path):
     assert trained.metrics["params_backbone"] == 5_524_416
     ious = [value for value in trained.samples["class/iou"] if value is not None]
     assert trained.metrics["miou"] == pytest.approx(np.mean(ious), abs=1e-3)
-    picture = cv2.imread(
-        str(store.root / "figures" / "gallery-ade20k-vit-t-folders-trained.png".replace("folders", "real"))
-    )
+    assert trained.cell.params["data"] == "folders", "a few images in ADE20K's layout are not ADE20K"
+    picture = cv2.imread(str(store.root / "figures" / "gallery-ade20k-vit-t-folders-trained.png"))
     assert picture is not None
     assert picture.std() > 10
     again = run(options, store)
@@ -93,6 +92,20 @@ def test_trained_weights_score_the_same_again(options, tmp_path):
     assert again.samples["class/iou"] == trained.samples["class/iou"]
     with pytest.raises(WeightsError, match="no file"):
         run(replace(options, weights="nowhere.pth"), store)
+
+
+def test_weights_of_other_classes_and_a_training_asked_for_again(options, data, tmp_path):
+    store = Store(tmp_path / "results")
+    (path,) = SUITE.train(options, store=store)
+    checkpoint = path.parent / "train" / "step-3" / "state.json"
+    first = checkpoint.stat().st_mtime_ns
+    list(SUITE.train(options, store=store, resume=False))
+    assert checkpoint.stat().st_mtime_ns > first, "trained again, not taken from the last checkpoint"
+    table = data / "classes.tsv"
+    table.write_text(table.read_text().replace("building", "house"))
+    failed = run(replace(options, weights=str(path)), store)[-1]
+    assert failed.status == "failed"
+    assert "output 0 was trained on the class 'building', which is 'house'" in failed.error
 
 
 def test_the_same_seed_gives_the_same_weights(options, tmp_path):

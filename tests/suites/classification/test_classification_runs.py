@@ -1,6 +1,7 @@
 """The suite `classification` from data to rows and to the command line."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from linbench.results.table4 import table4
 from linbench.suites.classification import SUITE, ClassificationOptions
 from linbench.suites.classification import suite as suite_module
 from linbench.suites.classification.recipes import RECIPES
+from linbench.suites.classification.stream import ClassStream
 from linbench.suites.classification.suite import trained_weights
 from linbench.suites.training.recipes import load_recipe
 from PIL import Image
@@ -124,17 +126,44 @@ def test_bad_data_are_told_before_anything_is_trained(options, colours, tmp_path
     with pytest.raises(DataError, match=r"no image .*: yellow"):
         run(options, store)
     assert len(store.rows("classification")) == 1
+    for split in ("train", "val"):
+        for name in ("green", "red", "yellow"):
+            shutil.rmtree(colours / split / name, ignore_errors=True)
+    with pytest.raises(DataError, match="one class, blue"):
+        run(options, store)
+
+
+def test_a_training_that_is_over_is_done_again_only_when_asked(options, tmp_path, monkeypatch):
+    short = replace(options, recipe=replace(TINY, train=replace(TINY.train, steps=2)))
+    seen = []
+    draw = ClassStream.__call__
+
+    def noted(self, step, *shares):
+        seen.append(step)
+        return draw(self, step, *shares)
+
+    monkeypatch.setattr(ClassStream, "__call__", noted)
+    for resume in (True, True, False):
+        list(SUITE.train(short, store=Store(tmp_path), resume=resume))
+    assert seen == [0, 0], "the second call finds the weights, the third starts from the first step"
 
 
 def test_weights_of_other_classes_give_a_row_that_says_so(options, colours, tmp_path):
     store = Store(tmp_path / "results")
     short = replace(options, recipe=replace(TINY, train=replace(TINY.train, steps=1)))
     (row,) = run(short, store)
+    weights = str(trained_weights(row, short.cache))
     for split in ("train", "val"):
+        (colours / split / "green").rename(colours / split / "lime")
+    (failed,) = run(replace(short, weights=weights), store)
+    assert failed.status == "failed"
+    assert "output 1 was trained on the class 'green', which is 'red'" in failed.error
+    for split in ("train", "val"):
+        (colours / split / "lime").rename(colours / split / "green")
         for file in (colours / split / "green").iterdir():
             file.unlink()
         (colours / split / "green").rmdir()
-    (failed,) = run(replace(short, weights=str(trained_weights(row, short.cache))), store)
+    (failed,) = run(replace(short, weights=weights), store)
     assert failed.status == "failed"
     assert "2 classes (blue, red, ...) for a head with 3 outputs" in failed.error
 

@@ -65,6 +65,14 @@ def test_validation_has_the_training_classes_in_their_order(layout):
         check_classes(found.open("train"), val)
 
 
+def test_folders_of_numbers_are_those_classes(tmp_path):
+    for number in range(11):
+        picture(tmp_path / "val" / str(number) / "a.png")
+    assert find_imagenet(tmp_path).open("val").classes == tuple(map(str, range(11)))
+    (tmp_path / "val" / "10").rename(tmp_path / "val" / "11")
+    assert find_imagenet(tmp_path).open("val").classes[:3] == ("0", "1", "11"), "a gap makes them names"
+
+
 def test_what_is_wrong_with_the_folders_is_told(layout):
     (layout / "train" / "n01491361").mkdir()
     with pytest.raises(DataError, match=r"no image .* in 1 of 4 class folders .*: n01491361; fill or remove"):

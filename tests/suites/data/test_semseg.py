@@ -133,12 +133,20 @@ def test_each_fault_is_named_and_tolerated_when_asked(camvid, fault):
     dataset = open_semantic(camvid).evaluation
     with pytest.raises(DataError, match=FAULTS[fault]) as told:
         check_semantic(dataset, images=True)
+    assert "1 of 3 items" in str(told.value)
     assert "--max-bad 1" in str(told.value)
     checked = check_semantic(dataset, images=True, max_bad=1)
     assert checked.dataset.items == ("a", "c")
     assert len(checked.bad) == 1
     counts = [(np.array(Image.open(camvid / "testannot" / f"{name}.png")) == 7).sum() for name in ("a", "c")]
     assert checked.pixels[0] == sum(counts)
+
+
+def test_a_set_without_a_pixel_that_counts_is_told(camvid):
+    for path in (camvid / "testannot").iterdir():
+        Image.fromarray(np.full((20, 24), 255, np.uint8)).save(path)
+    with pytest.raises(DataError, match=r"3 annotations, .*a\.png first, have no pixel of a class of .*classes\.tsv"):
+        check_semantic(open_semantic(camvid).evaluation)
 
 
 def test_missing_layout_and_table_are_told(camvid, tmp_path):

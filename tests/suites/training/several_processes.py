@@ -1,6 +1,7 @@
 """A small training and scoring for one process or several.
 
-Arguments: folder, output, and `key=value` changes of the optimisation; `broken=PLACE` spoils one sample.
+Arguments: folder, and `key=value` changes of the optimisation; `broken=PLACE` spoils one sample. The training in the
+folder `plain` is done again in `sharded`, the parameters spread over the processes.
 """
 
 import json
@@ -11,11 +12,13 @@ from itertools import groupby
 from pathlib import Path
 
 import torch
+from accelerate import FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType
 from linbench.suites.training.accelerators import open_accelerator
 from linbench.suites.training.engine import train_stage
 from linbench.suites.training.options import EngineOptions
 from linbench.suites.training.passes import cut
-from linbench.suites.training.processes import is_main, rank
+from linbench.suites.training.processes import rank
 from linbench.suites.training.recipes import Optimisation
 from linbench.suites.training.shards import gathered, my_share
 from rich.progress import Progress
@@ -78,21 +81,18 @@ def score():
     return gathered(found, 31)
 
 
-def main(folder, output, *changes):
+def train(folder, accelerator, **changes):
+    broken = changes.pop("broken", None)
     torch.manual_seed(1)
     module = Objects()
     stage = Optimisation(
         steps=20, max_minutes=None, images=12, lr=1e-2, lr_end=0.1, warmup_steps=3, weight_decay=0.1, clip_norm=1.0
     )
-    changed = {key: json.loads(value) for key, value in (text.split("=") for text in changes)}
-    broken = changed.pop("broken", None)
-    stage = replace(stage, **changed)
-    accelerator = open_accelerator("fp32", "cpu")
     curve = train_stage(
         "test",
         module,
         partial(batches, broken=broken),
-        stage,
+        replace(stage, **changes),
         accelerator=accelerator,
         folder=folder,
         seed=5,
@@ -100,12 +100,18 @@ def main(folder, output, *changes):
         points=20,
         engine=EngineOptions(keep=2),
     )
-    scores = score()
-    told = {"points": curve.points, "items": list(scores), "scores": list(scores.values()), "steps": curve.steps}
-    output.with_suffix(f".{rank()}").write_text(json.dumps(told))
-    if is_main():
-        torch.save(module.state_dict(), output)
+    return {"points": curve.points, "weights": {key: value.tolist() for key, value in module.state_dict().items()}}
+
+
+def main(folder, **changes):
+    accelerator = open_accelerator("fp32", "cpu")
+    told = {"plain": train(folder / "plain", accelerator, **changes), "scores": score()}
+    # What `accelerate launch --use_fsdp --fsdp_version 2` sets up, which it does where there are accelerators only.
+    accelerator.state.distributed_type = DistributedType.FSDP
+    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2, cpu_ram_efficient_loading=False)
+    told["sharded"] = train(folder / "sharded", accelerator, images_per_pass=2)
+    (folder / f"{rank()}.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
+    main(Path(sys.argv[1]), **{key: json.loads(value) for key, value in (text.split("=") for text in sys.argv[2:])})

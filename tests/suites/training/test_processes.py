@@ -1,5 +1,6 @@
 """Several processes on one training: the same curve and scores as one, and one end for all."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import torch
 from linbench.errors import LinBenchError, UsageError
 from linbench.suites.training import shards
+from linbench.suites.training.accelerators import open_accelerator
 from linbench.suites.training.recipes import DEMO
 
 SCRIPT = str(Path(__file__).with_name("several_processes.py"))
@@ -17,42 +19,56 @@ SCRIPT = str(Path(__file__).with_name("several_processes.py"))
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
 
 
-def run(*command):
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=240, check=False)
+def launch(*arguments):
+    command = [*TORCHRUN, "--rdzv-endpoint", "localhost:0", SCRIPT, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
-def test_two_processes_train_and_score_as_one(tmp_path):
-    """Other passes on top: the global batch alone decides."""
-    one = run(sys.executable, SCRIPT, tmp_path / "one", tmp_path / "one.pt", "ema=0.8")
-    assert one.returncode == 0, one.stderr
-    two = run(
-        *TORCHRUN, "--rdzv-endpoint", "localhost:0", SCRIPT, tmp_path / "two", tmp_path / "two.pt", "ema=0.8",
-        "images_per_pass=3",
-    )  # fmt: skip
-    assert two.returncode == 0, two.stderr
-    single, first, second = (json.loads((tmp_path / name).read_text()) for name in ("one.0", "two.0", "two.1"))
-    assert [point["step"] for point in first["points"]] == list(range(1, 21))
-    for ours, theirs in zip(single["points"], first["points"], strict=True):
-        assert ours["mse"] == pytest.approx(theirs["mse"], abs=1e-4)
-        assert ours["size"] == pytest.approx(theirs["size"], abs=1e-4)
-    assert first["points"][0]["mse"] > 1.2 * first["points"][-1]["mse"]
-    weights = [torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt")]
-    for name, value in weights[0].items():
-        torch.testing.assert_close(value, weights[1][name], atol=1e-5, rtol=0)
-    for other in (first, second):
-        assert other["items"] == single["items"] == list(range(31)), "every item once, none for padding"
-        assert other["scores"] == single["scores"]
-    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["log.jsonl", "step-20"]
-    assert len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 20, "one process tells"
+@pytest.fixture
+def script():
+    spec = importlib.util.spec_from_file_location("several_processes", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_train_and_score_as_one(tmp_path, script, monkeypatch):
+    """Other passes, parameters in one place or shared, a checkpoint of one process: the global batch alone decides."""
+    monkeypatch.setattr("linbench.suites.training.engine.CHECKPOINT_SECONDS", 0.0)
+    accelerator = open_accelerator("fp32", "cpu")
+    with pytest.raises(LinBenchError, match="step 10"):
+        script.train(tmp_path / "sharded", accelerator, broken=12 * 10 + 7)
+    whole = script.train(tmp_path / "one", accelerator)
+    averaged = script.train(tmp_path / "average", accelerator, ema=0.8)
+    scores = script.score()
+
+    found = launch(tmp_path, "ema=0.8", "images_per_pass=3")
+    assert found.returncode == 0, found.stderr
+    for rank in (0, 1):
+        told = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert [point["step"] for point in told["plain"]["points"]] == list(range(1, 21))
+        for name, ours in (("plain", averaged), ("sharded", whole)):
+            for one, two in zip(ours["points"], told[name]["points"], strict=True):
+                assert one["mse"] == pytest.approx(two["mse"], abs=1e-4)
+                assert one["size"] == pytest.approx(two["size"], abs=1e-4)
+            for key, value in ours["weights"].items():
+                torch.testing.assert_close(
+                    torch.tensor(told[name]["weights"][key]), torch.tensor(value), atol=1e-5, rtol=0
+                )
+        assert told["scores"] == {str(item): value for item, value in scores.items()}
+        assert [int(item) for item in told["scores"]] == list(range(31)), "every item once, none for padding"
+    assert whole["points"][0]["mse"] > 1.2 * whole["points"][-1]["mse"]
+    assert len((tmp_path / "plain" / "log.jsonl").read_text().splitlines()) == 20, "one process tells"
 
 
 def test_what_fails_in_one_process_ends_both_and_names_the_sample(tmp_path):
     """Sample 43 is the second process's in step 3."""
-    found = run(*TORCHRUN, "--rdzv-endpoint", "localhost:0", SCRIPT, tmp_path / "two", tmp_path / "two.pt", "broken=43")
+    found = launch(tmp_path, "broken=43")
     assert found.returncode != 0
     assert "the loss of test is not finite at step 3" in found.stderr
     assert "samples 42, 43, 44, 45, 46, 47" in found.stderr
-    assert not list(tmp_path.glob("two.*"))
+    assert not list(tmp_path.glob("*.json"))
 
 
 @pytest.mark.parametrize(("images", "per_pass", "processes"), [(4, None, 3), (12, 6, 4), (8, 8, 2)])
