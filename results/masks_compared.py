@@ -66,7 +66,8 @@ def steps_text(rows: Sequence[Row], of: Sequence[str] = ("distill", "joint")) ->
 
 def steps_notes(rows: Sequence[Row], stage: str) -> list[str]:
     """A warning where the clock ended some trainings sooner than others, so that lines differ in more than they say."""
-    known = {(row.provenance.get("run", {}).get("steps") or {}).get(stage) for row in rows} - {None}
+    told: list[Mapping[str, int]] = [row.provenance.get("run", {}).get("steps") or {} for row in rows]
+    known = {steps[stage] for steps in told if stage in steps}
     if len(known) < 2:
         return []
     return [f"Not all were trained alike: the recipe's minutes ended some after {min(known)} steps, not {max(known)}."]

@@ -52,10 +52,10 @@ def whole_states(
     Returns:
         In the main process both; in others nothing of use.
     """
-    state = get_model_state_dict(module, options=WHOLE_IN_MAIN)
-    found = get_optimizer_state_dict(module, optimizer, options=WHOLE_IN_MAIN)
-    own: Mapping[str, Any] = found.get("state", {})
-    return dict(state), {"state": {index: own[name] for index, name in enumerate(names) if name in own}}
+    state: dict[str, Any] = get_model_state_dict(module, options=WHOLE_IN_MAIN)
+    found: Mapping[str, Any] = get_optimizer_state_dict(module, optimizer, options=WHOLE_IN_MAIN)
+    own = found.get("state", {})
+    return state, {"state": {index: own[name] for index, name in enumerate(names) if name in own}}
 
 
 def load_optimizer(
@@ -67,7 +67,7 @@ def load_optimizer(
         stop = start + len(group["params"])
         groups.append({**group, "params": names[start:stop]})
         start = stop
-    whole = {"state": {names[index]: value for index, value in state.items()}, "param_groups": groups}
+    whole: dict[str, Any] = {"state": {names[index]: value for index, value in state.items()}, "param_groups": groups}
     set_optimizer_state_dict(module, optimizer, whole, options=WHOLE)
 
 
