@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ _SETTINGS: tuple[str, ...] = (
     "batch",
 )
 _SETTINGS += ("prompts", "threads", "launch", "limit", "protocol")
+_DIGESTS = ("_sha", "_sha256", "fingerprint", "fingerprints")
 
 
 class PointName(NamedTuple):
@@ -44,7 +46,7 @@ class PointName(NamedTuple):
 
 
 def latency_charts(rows: Sequence[Row], places: Places) -> list[dict[str, Any]]:
-    """One chart for each device and setting, as in the paper's Figure 3."""
+    """One chart for each device and setting, as in the paper's Figure 3, that of most points first."""
     charts = []
     for panel in panels(rows):
         series = []
@@ -54,7 +56,7 @@ def latency_charts(rows: Sequence[Row], places: Places) -> list[dict[str, Any]]:
             fitted = "" if fit is None else f"tokens^{fit.exponent:.2f}"
             series.append({"label": one.label, "growth": fitted, "points": [_point(row, places) for row in found]})
         charts.append({"title": panel.describe(), "noise": noise_note(panel.noise), "series": series})
-    return charts
+    return sorted(charts, key=lambda chart: -sum(len(one["points"]) for one in chart["series"]))
 
 
 def _point(row: Row, places: Places) -> dict[str, Any]:
@@ -76,9 +78,25 @@ def name_points(rows: Sequence[Row]) -> list[PointName]:
         for (settings,), members in found:
             words = {name: _words(name, value) for name, value in settings.items()}
             brief = ", ".join(text for name, text in words.items() if name in telling)
-            for one in split_series(members, varying=(), shown=("device", *settings)):
-                names |= {id(row): PointName(", ".join(words.values()), brief, one.label) for row in one.rows}
+            for label, found_rows in _labels(members, ("device", *settings)):
+                names |= {id(row): PointName(", ".join(words.values()), brief, label) for row in found_rows}
     return [names[id(row)] for row in rows]
+
+
+def _labels(rows: Sequence[Row], shown: Sequence[str]) -> list[tuple[str, tuple[Row, ...]]]:
+    """Names of rows that share a setting: without digests, which say nothing to a reader, where these are enough."""
+    digests = {name for row in rows for name, value in row.cell.params.items() if _is_digest(name, value)}
+    whole = split_series(rows, varying=(), shown=shown)
+    plain = split_series(rows, varying=(), shown=(*shown, *digests))
+    uses = Counter(one.label for one in plain)
+    return [
+        (short.label if uses[short.label] == 1 else full.label, full.rows)
+        for short, full in zip(plain, whole, strict=True)
+    ]
+
+
+def _is_digest(name: str, value: Any) -> bool:
+    return name.endswith(_DIGESTS) or isinstance(value, (list, dict))
 
 
 def _settings(row: Row) -> dict[str, Any]:

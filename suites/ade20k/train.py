@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from ...backbones.weights import file_sha256
 from ...heads.upernet import Segmenter
 from ..data.class_names import written
+from ..data.order import EpochOrder
 from ..data.semseg import SemanticDataset
 from ..data.semseg_augment import SemanticAugment
 from ..data.semseg_batches import SemanticBatch, SemanticBatches
@@ -83,6 +84,40 @@ def augmentation(recipe: SegmentationRecipe) -> SemanticAugment:
     )
 
 
+class _Stream:
+    """See `training.engine.Batches`; it names the samples of a loss that is not finite."""
+
+    def __init__(self, dataset: SemanticDataset, options: Ade20kOptions) -> None:
+        self.dataset, self.options = dataset, options
+        self.begun: list[SemanticBatches] = []
+
+    def __call__(self, step: int, rank: int, processes: int) -> Iterator[SemanticBatch]:
+        options, recipe = self.options, self.options.recipe
+        batches = SemanticBatches(
+            self.dataset,
+            augmentation(recipe),
+            images=recipe.train.images,
+            steps=recipe.train.steps,
+            seed=options.seed,
+            start_step=step,
+            rank=rank,
+            world_size=processes,
+            workers=options.workers,
+            max_bad=options.max_bad,
+        )
+        self.begun.append(batches)
+        return iter(batches)
+
+    def names(self, samples: Sequence[int]) -> list[str]:
+        """Names of the images at places of the stream."""
+        order = EpochOrder(self.options.seed, len(self.dataset))
+        return [self.dataset.items[order[sample]] for sample in samples]
+
+    def bad(self) -> tuple[str, ...]:
+        """What was wrong with images that turned out to be unreadable."""
+        return tuple(line for batches in self.begun for line in batches.bad.values())
+
+
 def train_segmenter(
     segmenter: Segmenter, dataset: SemanticDataset, options: Ade20kOptions, *, folder: Path, probe: Probe
 ) -> Trained:
@@ -103,24 +138,7 @@ def train_segmenter(
     recipe = options.recipe
     precision = resolve_precision(recipe.precision, next(segmenter.parameters()).device)
     accelerator = open_accelerator(precision, options.device)
-    streams: list[SemanticBatches] = []
-
-    def batches(step: int, rank: int, processes: int) -> Iterator[SemanticBatch]:
-        stream = SemanticBatches(
-            dataset,
-            augmentation(recipe),
-            images=recipe.train.images,
-            steps=recipe.train.steps,
-            seed=options.seed,
-            start_step=step,
-            rank=rank,
-            world_size=processes,
-            workers=options.workers,
-            max_bad=options.max_bad,
-        )
-        streams.append(stream)
-        return iter(stream)
-
+    batches = _Stream(dataset, options)
     module = SegmentationStep(segmenter, auxiliary=recipe.auxiliary, head_lr_scale=recipe.head_lr_scale)
     with progress_bar(accelerator) as progress:
         curve = train_stage(
@@ -135,7 +153,7 @@ def train_segmenter(
             probe=probe,
             engine=options.engine,
         )
-    trained = Trained(curve, precision, folder, tuple(line for stream in streams for line in stream.bad.values()))
+    trained = Trained(curve, precision, folder, batches.bad())
     if is_main():
         facts = {"recipe": recipe.name, **written(dataset.table.names)}
         save_tensors(trained.weights, segmenter.state_dict(), facts)

@@ -20,10 +20,14 @@ from .semseg_augment import SemanticAugment, SemanticSample, augment
 
 
 class SemanticBatch(TypedDict):
-    """`images` `[B, 3, S, S]` float32 normalised; `classes` `[B, S, S]` uint8, 255 where nothing counts."""
+    """`images` `[B, 3, S, S]` float32 normalised; `classes` `[B, S, S]` uint8, 255 where nothing counts.
+
+    `samples` `[B]` int64 is each image's place in the stream of epochs.
+    """
 
     images: Tensor
     classes: Tensor
+    samples: Tensor
 
 
 class SemanticBatches:
@@ -93,10 +97,12 @@ class SemanticBatches:
         Raises:
             DataError: More files are unreadable than are tolerated.
         """
-        samples = [self._sample(step * self.images + slot) for slot in self.share]
+        places = [step * self.images + slot for slot in self.share]
+        samples = [self._sample(place) for place in places]
         return SemanticBatch(
             images=torch.from_numpy(np.stack([sample.image for sample in samples])),
             classes=torch.from_numpy(np.stack([sample.classes for sample in samples])),
+            samples=torch.tensor(places),
         )
 
     def _sample(self, position: int) -> SemanticSample:

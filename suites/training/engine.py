@@ -145,7 +145,9 @@ class _Stage:
         self.checkpointer = Checkpointer(folder, keep=engine.keep)
         # Before `prepare`, so that names carry no wrapper's prefix.
         restored = self.checkpointer.restore(self.trained, self.optimizer, self.average)
-        self.curve = Curve() if restored is None else Curve(**restored[1])
+        kept = {} if restored is None else restored[1]
+        self.window = _Window(**kept.pop("window", {}))
+        self.curve = Curve(**kept)
         self.trained.train()
         if engine.compile:
             self.trained.compile()
@@ -163,8 +165,7 @@ class _Stage:
         log = TrainLog(self.folder, step=curve.steps) if accelerator.is_main_process else None
         task = self.progress.add_task(self.name, total=1.0, loss=math.nan, speed=0.0, wait=0.0)
         point_every = max(1, optimisation.steps // points)
-        next_probe = 1 / probes
-        window = _Window()
+        next_probe = (math.floor(self.fraction() * probes + 1e-9) + 1) / probes
         saved = time.monotonic()
         while self.fraction() < 1:
             losses, rate, waited, seconds = self.step()
@@ -176,6 +177,7 @@ class _Stage:
                 curve.seconds = self.mean([curve.seconds])[0]
             if self.average is not None:
                 self.average.update(curve.steps)
+            window = self.window
             window.add(losses, waited, seconds)
             fraction = self.fraction()
             speed = optimisation.images * window.steps / window.seconds
@@ -190,12 +192,12 @@ class _Stage:
                 point = {"step": curve.steps, "seconds": round(curve.seconds, 1), "lr": rate, **told}
                 if probe is not None and fraction >= next_probe - 1e-9:
                     point.update(self.probed(probe))
-                    next_probe = (math.floor(fraction * probes) + 1) / probes
+                    next_probe = (math.floor(fraction * probes + 1e-9) + 1) / probes
                 curve.points.append(point)
                 if log is not None:
                     log.add({**point, "images_per_second": speed, "data_wait_percent": window.wait_percent})
                 self.tell(sum(told.values()), speed, window.wait_percent, fraction)
-                window = _Window()
+                self.window = _Window()
             if self.agreed(time.monotonic() - saved > CHECKPOINT_SECONDS):
                 self.save()
                 saved = time.monotonic()
@@ -291,7 +293,7 @@ class _Stage:
         return found
 
     def save(self) -> None:
-        extra = dataclasses.asdict(self.curve)
+        extra = {**dataclasses.asdict(self.curve), "window": dataclasses.asdict(self.window)}
         if self.sharded:
             weights, optimizer = whole_states(self.wrapped, self.optimizer, self.names)
             if self.accelerator.is_main_process:

@@ -68,7 +68,9 @@ def load_optimizer(
         groups.append({**group, "params": names[start:stop]})
         start = stop
     whole: dict[str, Any] = {"state": {names[index]: value for index, value in state.items()}, "param_groups": groups}
-    set_optimizer_state_dict(module, optimizer, whole, options=WHOLE)
+    # A parameter that no loss has reached yet has no state.
+    options = StateDictOptions(full_state_dict=True, strict=False)
+    set_optimizer_state_dict(module, optimizer, whole, options=options)
 
 
 def gather_into(whole: nn.Module, sharded: nn.Module) -> None:

@@ -100,6 +100,20 @@ def test_points_of_one_setting_have_names_of_their_own(tmp_path):
     assert names[3][2] == "vit-s (attention=sdpa)"
 
 
+def test_names_leave_digests_out_where_other_words_are_enough(tmp_path):
+    told = [("demo", "a" * 12), ("long", "b" * 12), ("long", "c" * 12)]
+    rows = [measured(hq_row("vim-s", three(50, 40), recipe=name, recipe_sha=sha)) for name, sha in told]
+    names = [row["label"] for row in data_of(page(tmp_path, rows))["rows"]]
+    assert names == ["vim-s (recipe=demo)", *(f"vim-s (recipe=long, recipe_sha={sha})" for _, sha in told[1:])]
+
+
+def test_the_chart_of_most_points_comes_first(tmp_path):
+    rows = [measured(latency_row("vim-s", 1024, 9.0, batch=1, stage="e2e"))]
+    rows += [measured(latency_row("vim-s", res, res / 100, batch=8)) for res in (512, 1024)]
+    points = [[len(one["points"]) for one in chart["series"]] for chart in data_of(page(tmp_path, rows))["latency"]]
+    assert points == [[2], [1]]
+
+
 def test_hostile_text_stays_text(tmp_path):
     path = page(tmp_path, [hostile_row(HOSTILE)], problems=[HOSTILE])
     data = data_of(path)

@@ -2,7 +2,8 @@
 
 import pytest
 from browser_for_tests import By, charts_drawn, choose, column, every, one, point, show, wait
-from page_for_tests import COMMIT
+from page_for_tests import COMMIT, measured, page
+from rows_for_tests import latency_row
 
 VIEWS = """
 const [chart, column, text] = arguments;
@@ -79,6 +80,14 @@ def test_the_legend_hides_a_line_and_the_table_has_all_points(charts):
     chart.find_element(By.CSS_SELECTOR, "summary").click()
     wait(charts, lambda: len(chart.find_elements(By.CSS_SELECTOR, "tbody tr")) == 21)
     assert column(chart, 2).count("OOM") == 3
+
+
+def test_lines_beyond_the_palette_have_looks_of_their_own(browser, tmp_path):
+    rows = [measured(latency_row("vim-s", 512, 5.0 + seed, variant=seed)) for seed in range(11)]
+    show(browser, page(tmp_path, rows))
+    wait(browser, lambda: charts_drawn(browser))
+    looks = [(swatch.text, swatch.get_attribute("style")) for swatch in every(browser, "#latency-chart .swatch")]
+    assert len(looks) == len(set(looks)) == 11
 
 
 def test_axes_are_chosen_and_join_suites(charts):

@@ -217,7 +217,7 @@ def test_latex_specials_are_escaped():
 def test_latex_compiles(tmp_path):
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed")
-    odd = {"my_set #1 & 50%": (80.0, 70.0), "Pferde\u2013größe \u00d7 中 ~^{}": (81.0, 71.0)}  # noqa: RUF001
+    odd = {"my_set #1 & 50%": (80.0, 70.0), "Pferde\u2013größe \u00d7 中 ~^{}": (81.0, 71.0)}
     rows = [hq_row("timm:vit_small_patch16_224.augreg_in21k", odd, data="real", datasets=list(odd))]
     rows += [hq_row("vit-s", three(60, 50), status="unstable"), hq_row("rwkvsam-s", status="oom"), *sweep()]
     text = to_latex([*table3(rows), *latency_tables(rows)])

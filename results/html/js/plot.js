@@ -11,8 +11,10 @@ const DASHES = ['solid', 'dashed', 'dotdash', 'dotted'];
 function pointStyle(index) {
   const palette = PALETTES[document.documentElement.dataset.theme] ?? PALETTES.light;
   const place = index % palette.length;
-  const dash = DASHES[Math.floor(index / palette.length) % DASHES.length];
-  return { color: palette[place], marker: MARKERS[place], size: SIZES[place], swatch: SWATCHES[place], dash };
+  const round = Math.floor(index / palette.length);
+  const dash = DASHES[round % DASHES.length];
+  const shape = (place + round) % MARKERS.length; // a colour comes back with another marker
+  return { color: palette[place], marker: MARKERS[shape], size: SIZES[shape], swatch: SWATCHES[shape], dash };
 }
 
 function cssColor(name) {

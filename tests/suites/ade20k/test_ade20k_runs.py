@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -106,6 +107,13 @@ def test_weights_of_other_classes_and_a_training_asked_for_again(options, data, 
     failed = run(replace(options, weights=str(path)), store)[-1]
     assert failed.status == "failed"
     assert "output 0 was trained on the class 'building', which is 'house'" in failed.error
+
+
+def test_a_loss_that_is_not_finite_names_step_and_images(options, tmp_path):
+    train = replace(TINY.train, lr=1e9, clip_norm=None, steps=30)
+    failed = run(replace(options, recipe=replace(TINY, train=train)), Store(tmp_path / "results"))[-1]
+    assert failed.status == "failed"
+    assert re.search(r"not finite at step \d+ .*samples ADE_train_0000000\d, ADE_train_0000000\d", failed.error)
 
 
 def test_the_same_seed_gives_the_same_weights(options, tmp_path):

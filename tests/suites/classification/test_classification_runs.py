@@ -157,7 +157,7 @@ def test_weights_of_other_classes_give_a_row_that_says_so(options, colours, tmp_
         (colours / split / "green").rename(colours / split / "lime")
     (failed,) = run(replace(short, weights=weights), store)
     assert failed.status == "failed"
-    assert "output 1 was trained on the class 'green', which is 'red'" in failed.error
+    assert "output 1 was trained on the class 'green', which is 'lime'" in failed.error
     for split in ("train", "val"):
         (colours / split / "lime").rename(colours / split / "green")
         for file in (colours / split / "green").iterdir():

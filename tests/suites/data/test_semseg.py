@@ -169,7 +169,7 @@ def test_a_step_is_the_same_for_any_start_and_number_of_processes(drawn):
     halves = [stream(rank=rank, world_size=2) for rank in (0, 1)]
     assert torch.equal(later[0]["images"], whole[2]["images"])
     for step in range(3):
-        for key in ("images", "classes"):
+        for key in ("images", "classes", "samples"):
             assert torch.equal(torch.cat([half[step][key] for half in halves]), whole[step][key])
     assert not torch.equal(whole[0]["images"], whole[1]["images"])
     other = list(SemanticBatches(dataset, options, images=4, steps=1, seed=6))

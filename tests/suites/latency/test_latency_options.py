@@ -170,10 +170,11 @@ def test_every_subject_has_a_twin_for_an_a_a_comparison():
 
 def test_rows_that_were_committed_are_still_found():
     stored = [json.loads(path.read_text())["cell"] for path in RUNS.rglob("*.json")]
-    keys = {cell["key"] for cell in stored if set(cell["params"]) == set(FIRST_PARAMS)}
-    assert len(keys) >= 14
+    names = ("rwkvsam-s", "vit-s")
+    keys = {cell["key"] for cell in stored if set(cell["params"]) == set(FIRST_PARAMS) and cell["backbone"] in names}
+    assert len(keys) >= 8
     options = LatencyOptions(
-        backbones=("rwkvsam-s", "vit-s"),
+        backbones=names,
         resolutions=parse_resolutions("512..2048"),
         attention=("sdpa", "eager"),
         threads=2,
@@ -195,7 +196,7 @@ def test_how_long_to_measure_does_not_change_a_cell():
 
 
 def test_suites_are_found_by_name():
-    assert list_suites() == ["distill", "kernels", "latency", "sam-hq"]
+    assert {"ade20k", "classification", "distill", "kernels", "latency", "sam-hq"} < set(list_suites())
     assert suite("latency") is SUITE
     assert suite("latency").name == "latency"
     with pytest.raises(UsageError, match="Did you mean latency"):

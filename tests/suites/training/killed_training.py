@@ -55,8 +55,17 @@ def main(folder, output, pause):
         folder=folder,
         seed=5,
         progress=Progress(disable=True),
+        probe=lambda: {"probe": float(module.layers[0].weight.sum())},
+        points=10,
     )
-    torch.save({"state": module.state_dict(), "steps": curve.steps, "points": [p["mse"] for p in curve.points]}, output)
+    torch.save(
+        {
+            "state": module.state_dict(),
+            "steps": curve.steps,
+            "points": [[p["step"], p["mse"], p.get("probe")] for p in curve.points],
+        },
+        output,
+    )
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_a_training_killed_twice_ends_with_the_same_weights(tmp_path):
     assert [(line["step"], line["mse"], line["lr"]) for line in one] == [
         (line["step"], line["mse"], line["lr"]) for line in other
     ]
-    assert [line["step"] for line in other] == list(range(1, 41)), "a step is told once, killed or not"
+    assert [line["step"] for line in other] == list(range(4, 41, 4)), "a step is told once, killed or not"
 
 
 @pytest.fixture
