@@ -18,6 +18,8 @@ SUITE = "sam-hq"
 DISTANCES = "edge/percent"
 _WRONG, _PIXELS = "/edge_wrong", "/edge_pixels"
 _CONDITIONS = ("data", "datasets", "dataset_fingerprints", "protocol", "frame", "limit")
+FLOOR = 0.01
+"""Smallest percentage drawn: fewer wrong pixels than one in 10,000 are a handful in a whole data set."""
 _HEIGHT, _LINE_INCHES = 2.9, 0.135
 
 
@@ -25,7 +27,7 @@ def boundary_figure(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Draw `boundary`: the share of wrong pixels over the distance to the true edge, a panel for each device and data.
 
     Distances are in percent of the image's diagonal, as those of boundary IoU are; pixels of all images and seeds are
-    summed. Rows scored before this was stored have none and are left out.
+    summed, and shares below `FLOOR` left out. Rows scored before this was stored have none and are left out.
     """
 
     def key(row: Row) -> tuple[Any, ...]:
@@ -74,8 +76,7 @@ def _data(rows: Sequence[Row]) -> str:
 def _panel(ax: Axes, title: str, series: Sequence[Series]) -> None:
     for index, (one, label) in enumerate(zip(series, short_labels(series), strict=True)):
         shares = error_shares(one.rows)
-        # A share of zero has no place on a logarithmic axis.
-        points = [(distance, share) for distance, share in shares if share > 0]
+        points = [(distance, share) for distance, share in shares if share >= FLOOR]
         ax.plot(*zip(*points, strict=True), label=label, **line_style(index)) if points else None
     ax.set_xscale("log")
     ax.set_yscale("log")

@@ -24,6 +24,9 @@ MARK_MEANINGS = {
 }
 
 
+_DIGESTS = ("_sha", "_sha256", "fingerprint", "fingerprints")
+
+
 @dataclass(frozen=True)
 class Series:
     """Rows of one backbone that differ in the varied parameters only.
@@ -121,6 +124,7 @@ def _telling_names(cells: Sequence[Cell], names: Collection[str], shown: Collect
     """The parameters that tell the cells apart.
 
     Those with two values; and where a backbone's cells would look alike still, those that only some of them have.
+    Digests, which say nothing to a reader, only where words are not enough.
     """
 
     def values(name: str, among: Sequence[Cell]) -> set[str]:
@@ -133,6 +137,9 @@ def _telling_names(cells: Sequence[Cell], names: Collection[str], shown: Collect
     seen = Counter(looks(cell, telling) for cell in cells)
     alike = [cell for cell in cells if seen[looks(cell, telling)] > 1]
     telling |= {name for name in names if 0 < sum(name in cell.params for cell in alike) < len(alike)}
+    words = {name for name in telling if not name.endswith(_DIGESTS)}
+    if len({looks(cell, words) for cell in cells}) == len({looks(cell, telling) for cell in cells}):
+        telling = words
     return sorted(telling)
 
 

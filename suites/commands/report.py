@@ -92,6 +92,8 @@ def _show(made: Report, table: str | None, as_json: bool) -> None:
 def _check(store: Store, options: ReportOptions, as_json: bool) -> None:
     from ...results.check import check_report
 
+    if not any((store.root / "runs").rglob("*.json")):
+        raise UsageError(f"no rows under {store.root}/runs, so there is nothing to check; name the folder by --results")
     faults, problems = check_report(store, store.root, options)
     if as_json:
         print(json.dumps({"faults": faults, "left_out": problems}, indent=1))

@@ -9,6 +9,7 @@ from linbench.errors import StoreError
 from linbench.results.latency_table import latency_tables
 from linbench.results.latex import latex_escape, to_latex
 from linbench.results.published import load_published
+from linbench.results.schema import Cell, Row
 from linbench.results.series import split_series
 from linbench.results.table3 import table3
 from linbench.results.tables import to_csv, to_markdown, write_tables
@@ -310,3 +311,15 @@ def test_what_the_scores_leave_out_is_noted():
         for note in notes
     )
     assert any(note.startswith("COCO: boxes outside") and note.endswith("left out: 2.") for note in notes)
+
+
+def test_digests_stand_in_labels_only_where_words_are_not_enough():
+    def labels(*params):
+        rows = [Row(Cell("classification", "vit-t", values), "ok") for values in params]
+        return [one.label for one in split_series(rows, varying=("seed",), shown=("recipe",))]
+
+    assert labels({"recipe": "demo", "recipe_sha": "a"}, {"recipe": "paper", "recipe_sha": "b"}) == ["vit-t", "vit-t"]
+    assert labels({"recipe": "demo", "recipe_sha": "a"}, {"recipe": "demo", "recipe_sha": "b"}) == [
+        "vit-t (recipe_sha=a)",
+        "vit-t (recipe_sha=b)",
+    ]
