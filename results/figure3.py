@@ -10,7 +10,7 @@ from .canvas import COLUMN, legend_below, line_style, open_figure, save_figure, 
 from .latency_table import Panel, growth, panels
 from .latency_values import latency_interval, noise_note
 from .published import PublishedTable, load_published
-from .resolution_panel import Styles, draw_panel, finish_axes, panel_heights, series_styles
+from .resolution_panel import Styles, draw_panel, finish_axes, over_resolution, panel_heights, series_styles
 from .schema import Row
 from .series import Series
 from .statistics import growth_exponent
@@ -32,6 +32,7 @@ def figure3(rows: Sequence[Row], folder: Path, *, published: bool = True) -> lis
     if not found:
         return []
     table = load_published()["figure3"] if published else None
+    found = over_resolution(found)
     styles = _styles(found, table)
     heights = panel_heights([len(panel.series) for panel in found] + ([len(table.rows)] if table else []))
     with open_figure(len(heights), width=COLUMN, height=sum(heights) / len(heights), shares=heights) as (figure, axes):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .canvas import COLUMN, open_figure, save_figure
 from .latency_table import panels
-from .resolution_panel import draw_panel, panel_heights, series_styles
+from .resolution_panel import draw_panel, over_resolution, panel_heights, series_styles
 from .schema import Row
 from .series import NUMBERED
 from .statistics import Interval
@@ -20,6 +20,7 @@ def memory_figure(rows: Sequence[Row], folder: Path) -> list[Path]:
     found = [panel for panel in panels(rows) if any(_peak(row) for one in panel.series for row in one.rows)]
     if not found:
         return []
+    found = over_resolution(found)
     styles = series_styles(found)
     heights = panel_heights([len(panel.series) for panel in found])
     with open_figure(len(found), width=COLUMN, height=sum(heights) / len(heights), shares=heights) as (figure, axes):

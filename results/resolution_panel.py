@@ -29,6 +29,21 @@ def panel_heights(series: Sequence[int]) -> list[float]:
     return [_AXES_INCHES + _FRAME_INCHES + _LINE_INCHES * count for count in series]
 
 
+def over_resolution(panels: Sequence[Panel]) -> list[Panel]:
+    """What has a line to draw: of each device the series with more than one size, or all where there is none such."""
+    lines = [panel._replace(series=[one for one in panel.series if _sizes(one) > 1]) for panel in panels]
+    drawn = {panel.device for panel in lines if panel.series}
+    return [
+        line if panel.device in drawn else panel
+        for panel, line in zip(panels, lines, strict=True)
+        if line.series or panel.device not in drawn
+    ]
+
+
+def _sizes(series: Series) -> int:
+    return len({row.cell.params["res"] for row in series.rows})
+
+
 def series_styles(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
     """One look for each label in all panels."""
     labels = sorted({one.label for panel in panels for one in panel.series})

@@ -48,12 +48,18 @@ class Series:
 
 def newest(rows: Iterable[Row]) -> list[Row]:
     """The last row of each cell on each device, in the order given; an interrupted row supersedes none."""
-    kept: dict[tuple[str, str], Row] = {}
+    kept: dict[tuple[str, str, str | None], Row] = {}
     for row in rows:
-        key = row.cell.key, device_name(row)
+        key = _measurement(row)
         if row.status != "interrupted" or key not in kept:
             kept[key] = row
     return list(kept.values())
+
+
+def _measurement(row: Row) -> tuple[str, str, str | None]:
+    """What a later row of the same stands for: the cell on its device; a noise floor is that of its sweep alone."""
+    sweep = row.provenance.get("schedule", {}).get("sweep") if row.cell.params.get("measure") == "noise" else None
+    return row.cell.key, device_name(row), sweep
 
 
 def short_labels(series: Sequence[Series]) -> list[str]:
@@ -68,9 +74,9 @@ def superseded(rows: Sequence[Row]) -> list[Row]:
     Args:
         rows: Oldest first within a cell, as a store gives them.
     """
-    members: dict[tuple[str, str, str | None], list[Row]] = {}
+    members: dict[tuple[tuple[str, str, str | None], str | None], list[Row]] = {}
     for row in rows:
-        members.setdefault((row.cell.key, device_name(row), row.provenance.get("installation")), []).append(row)
+        members.setdefault((_measurement(row), row.provenance.get("installation")), []).append(row)
     return [
         row
         for found in members.values()
