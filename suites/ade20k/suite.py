@@ -226,8 +226,8 @@ class _Run:
         else:
             self.say(f"{subject}: loading weights")
             path = resolve_weights(subject, options.weights)
-            check_class_names(path, self.sets.splits.table.names)
             segmenter = load_segmenter(subject, len(self.sets.splits.table), path, kernels=options.kernels)
+            check_class_names(path, self.sets.splits.table.names)
         return self._scored(segmenter.to(options.device).eval(), cell, store, trained)
 
     def _trained(self, subject: str, cell: Cell, resume: bool) -> tuple[Segmenter, Trained]:

@@ -202,8 +202,8 @@ class _Run:
     def _evaluated(self, name: str, cell: Cell) -> Row:
         self.say(f"{name}: loading weights")
         size = self.preprocessing[name].size
-        check_class_names(self.paths[name], self.splits.val.classes)
         model, outputs = load_model(name, self.paths[name], kernels=self.options.kernels, size=size)
+        check_class_names(self.paths[name], self.splits.val.classes)
         model.to(self.options.device)
         check_size(model, name, size, self.options.device)
         return self._scored_row(name, cell, model, self._scores(name, model, outputs), outputs)

@@ -25,6 +25,7 @@ from ...results.store import Store
 from ..base import Event, Progress
 from ..sam_hq.rows import curve_samples, first_line
 from ..training.checkpoint import Checkpointer, save_tensors, weights_file
+from ..training.options import resumed
 from ..training.processes import is_main, world_size
 from ..training.shards import wait_for_all
 from .cache import EmbeddingCache
@@ -56,7 +57,7 @@ class Distill:
         Raises:
             StoreError: The embeddings do not fit on the disk, or something cannot be written.
         """
-        run = _Run(options, progress)
+        run = _Run(resumed(options, resume), progress)
         found = store.done(run.cell) if resume else None
         if found is not None:
             run.say(f"{options.student}: already trained, row {run.cell.key}")

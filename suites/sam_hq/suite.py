@@ -23,6 +23,7 @@ from ...results.store import Store, folder_name
 from ..base import Event, Progress
 from ..data.protocols import get_protocol
 from ..training.checkpoint import Checkpointer, save_tensors, weights_file
+from ..training.options import resumed
 from ..training.pipeline import Trained, train_system
 from ..training.processes import is_main, world_size
 from ..training.shards import wait_for_all
@@ -56,7 +57,7 @@ class SamHq:
             progress: Told what happens now.
             resume: Take ok rows that are there already instead of making them again.
         """
-        yield from _Run(options, progress).rows(store, resume)
+        yield from _Run(resumed(options, resume), progress).rows(store, resume)
 
     def train(
         self, options: SamHqOptions, *, store: Store, progress: Progress | None = None, resume: bool = True
@@ -69,7 +70,7 @@ class SamHq:
         Raises:
             UsageError: The options give weights, so that nothing is to be trained.
         """
-        yield from _Run(options, progress).weights(store, resume)
+        yield from _Run(resumed(options, resume), progress).weights(store, resume)
 
 
 SUITE = SamHq()
@@ -312,7 +313,7 @@ class _Run:
             },
         )
         store.write(row)
-        if system is not None and options.gallery:
+        if system is not None and options.gallery and is_main():
             stem = f"gallery-{folder_name(cell.backbone)}-{self.sets.kind}-{cell.params['stage']}"
             draw_gallery(store.root / "figures" / f"{stem}.png", scores.masks)
         return row

@@ -9,8 +9,8 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-# While the main process scores alone, the others wait in their next exchange.
-PATIENCE = timedelta(hours=6)
+# While the main process draws demo data or writes, the others wait in their next exchange.
+PATIENCE = timedelta(hours=1)
 
 
 def open_accelerator(precision: str, device: str) -> Accelerator:

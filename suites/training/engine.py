@@ -143,10 +143,16 @@ class _Stage:
         self.optimizer = torch.optim.AdamW(groups, lr=optimisation.lr, betas=optimisation.betas, fused=True)
         self.average = Average(module, optimisation.ema) if optimisation.ema is not None else None
         self.checkpointer = Checkpointer(folder, keep=engine.keep)
+        if not engine.resume:
+            if accelerator.is_main_process:
+                self.checkpointer.clear()
+            accelerator.wait_for_everyone()
         # Before `prepare`, so that names carry no wrapper's prefix.
         restored = self.checkpointer.restore(self.trained, self.optimizer, self.average)
         kept = {} if restored is None else restored[1]
         self.window = _Window(**kept.pop("window", {}))
+        # Of the stage; the first point from there on is probed.
+        self.next_probe: float = kept.pop("next_probe", 0.0)
         self.curve = Curve(**kept)
         self.trained.train()
         if engine.compile:
@@ -165,7 +171,7 @@ class _Stage:
         log = TrainLog(self.folder, step=curve.steps) if accelerator.is_main_process else None
         task = self.progress.add_task(self.name, total=1.0, loss=math.nan, speed=0.0, wait=0.0)
         point_every = max(1, optimisation.steps // points)
-        next_probe = (math.floor(self.fraction() * probes + 1e-9) + 1) / probes
+        self.next_probe = self.next_probe or 1 / probes
         saved = time.monotonic()
         while self.fraction() < 1:
             losses, rate, waited, seconds = self.step()
@@ -190,9 +196,9 @@ class _Stage:
                 )
                 told = {key: value for key, value in means.items() if key not in UNTOLD}
                 point = {"step": curve.steps, "seconds": round(curve.seconds, 1), "lr": rate, **told}
-                if probe is not None and fraction >= next_probe - 1e-9:
+                if probe is not None and fraction >= self.next_probe - 1e-9:
                     point.update(self.probed(probe))
-                    next_probe = (math.floor(fraction * probes + 1e-9) + 1) / probes
+                    self.next_probe = (math.floor(fraction * probes + 1e-9) + 1) / probes
                 curve.points.append(point)
                 if log is not None:
                     log.add({**point, "images_per_second": speed, "data_wait_percent": window.wait_percent})
@@ -293,7 +299,11 @@ class _Stage:
         return found
 
     def save(self) -> None:
-        extra = {**dataclasses.asdict(self.curve), "window": dataclasses.asdict(self.window)}
+        extra = {
+            **dataclasses.asdict(self.curve),
+            "window": dataclasses.asdict(self.window),
+            "next_probe": self.next_probe,
+        }
         if self.sharded:
             weights, optimizer = whole_states(self.wrapped, self.optimizer, self.names)
             if self.accelerator.is_main_process:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from ...errors import UsageError
+
+OptionsT = TypeVar("OptionsT")
 
 
 @dataclass(frozen=True)
@@ -12,12 +15,14 @@ class EngineOptions:
     """Options of the training loop.
 
     Attributes:
+        resume: Go on from the newest checkpoint; else remove those that are there, and begin with the first step.
         keep: Newest checkpoints that are kept.
         compile: Run the training step through `torch.compile`; sums may round differently then.
         sync_batch_norm: With several processes on CUDA, batch norms see the images of all of them. PyTorch has none for
             CPUs: there each process normalises its own share, and the statistics kept are the main process's.
     """
 
+    resume: bool = True
     keep: int = 1
     compile: bool = False
     sync_batch_norm: bool = True
@@ -28,3 +33,10 @@ class EngineOptions:
 
 
 DEFAULT = EngineOptions()
+
+
+def resumed(options: OptionsT, resume: bool) -> OptionsT:
+    """A suite's options, whose `engine` goes on from checkpoints only with `resume`."""
+    given: Any = options
+    changed: OptionsT = replace(given, engine=replace(given.engine, resume=resume))
+    return changed

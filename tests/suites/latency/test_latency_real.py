@@ -80,6 +80,8 @@ SLEEPING = {"backbones": ("sleeping",), "subject": "odd_models:build", "resoluti
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_ctrl_c_keeps_finished_cells_leaves_no_orphan_and_the_same_command_resumes(tmp_path, odd_models):
     script = (
+        # Tests that were started in the background of a shell ignore Ctrl-C.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from linbench.results.store import Store; from linbench.suites.latency import SUITE, LatencyOptions;"
         f"list(SUITE.run(LatencyOptions(**{BUDGET | SLEEPING}), store=Store({str(tmp_path)!r}),"
         " progress=lambda event: print(event.message, flush=True)))"

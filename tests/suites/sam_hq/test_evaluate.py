@@ -91,7 +91,8 @@ def test_memory_stays_flat_over_a_thousand_images():
         evaluate(BoxFiller(), Endless(count), protocol=PROTOCOL, frame=64, workers=4)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 900 * 1000, "an image takes less than a kilobyte: its name and its scores"
+    # Its name, its scores and its errors by distance to the edge.
+    assert peaks[1] < peaks[0] + 900 * 2000, "an image takes less than two kilobytes"
 
 
 class Specks(Endless):

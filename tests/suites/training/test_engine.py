@@ -167,6 +167,21 @@ def test_the_newest_checkpoints_are_kept(tmp_path, monkeypatch):
         EngineOptions(keep=0)
 
 
+def test_a_training_that_shall_not_resume_begins_anew(tmp_path):
+    train(tmp_path)
+    _, first = train(tmp_path, replace(STAGE, steps=6), engine=EngineOptions(resume=False))
+    assert first.steps == 6
+    assert [path.name for path in tmp_path.glob("step-*")] == ["step-6"]
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
+
+
 def test_a_compiled_step_trains_alike(tmp_path, monkeypatch):
     compiled = []
     monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(type(module).__name__))
