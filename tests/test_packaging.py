@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("backbones", "heads", "kernels", "results", "suites")
-OUTPUT = ("results/runs/", "results/tables/", "results/figures/")
+OUTPUT = ("results/runs/", "results/tables/", "results/figures/", "results/tiles/")
 HEAVY = {"torch", "timm", "numpy", "numba", "pandas", "matplotlib", "cv2", "accelerate", "typer", "rich"}
 
 
