@@ -13,8 +13,8 @@ import torch
 from hypothesis import settings
 
 # The same examples each time, so that a test run can be repeated; `--hypothesis-profile explore` draws new ones.
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("explore", derandomize=False)
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", derandomize=False, deadline=None)
 settings.load_profile("repeatable")
 
 GOLDENS = Path(__file__).resolve().parents[2] / "shared" / "goldens"

@@ -64,7 +64,7 @@ def every(browser, css):
 
 
 def wait(browser, condition):
-    return WebDriverWait(browser, 10).until(lambda _: condition())
+    return WebDriverWait(browser, 30).until(lambda _: condition())
 
 
 def charts_drawn(browser):
@@ -116,7 +116,7 @@ def press(browser, *keys):
 
 def focus(browser, cell):
     """Give the keyboard to the value in a cell, where it is on the screen already."""
-    browser.execute_script("arguments[0].scrollIntoView({ block: 'center' })", cell)
+    browser.execute_script("document.activeElement.blur(); arguments[0].scrollIntoView({ block: 'center' })", cell)
     browser.execute_script("arguments[0].focus({ preventScroll: true })", cell.find_element(By.CSS_SELECTOR, ".value"))
 
 
