@@ -18,7 +18,7 @@ def taylor_features(x: Tensor) -> Tensor:
     width = x.shape[-1]
     first, second = torch.triu_indices(width, width, device=x.device)
     # Indices are sorted by the first, so the pairs of each are neighbours.
-    factors = torch.where(first == second, (2 * width) ** -0.5, width**-0.5).to(x.dtype)
+    factors = ((first == second).to(x.dtype) + 1).mul(width).rsqrt()
     pairs = x[..., first] * x[..., second] * factors
     return torch.cat((torch.ones_like(x[..., :1]), x * width**-0.25, pairs), dim=-1)
 
