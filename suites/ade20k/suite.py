@@ -13,7 +13,7 @@ import torch
 from ...backbones import backbone_spec
 from ...backbones.weight_files import resolve_weights
 from ...backbones.weights import weights_sha256
-from ...errors import LinBenchError, StoreError, UsageError
+from ...errors import LinBenchError, UsageError
 from ...heads.upernet import Segmenter
 from ...kernels import resolve_backend
 from ...results.provenance import collect
@@ -21,8 +21,8 @@ from ...results.schema import Cell, Row, canonical_json
 from ...results.store import Store, folder_name
 from ..base import Event, Progress, finished_rows
 from ..data.class_names import check_class_names
+from ..failures import check_device, failed_row
 from ..metrics.semseg import constant_confusion
-from ..sam_hq.rows import first_line
 from ..training.accelerators import open_accelerator
 from ..training.checkpoint import Checkpointer, weights_file
 from ..training.precision import resolve_precision
@@ -86,8 +86,7 @@ class _Run:
         self.options = options
         self.progress = progress
         self.made = 0
-        if options.device != "cpu" and not torch.cuda.is_available():
-            raise UsageError(f"--device {options.device}: no CUDA device works here (`bench doctor` says why); use cpu")
+        check_device(options.device)
         if options.weights is None:
             options.recipe.train.share(world_size())
         for name in options.backbones:
@@ -180,19 +179,11 @@ class _Run:
             if subject == COMMONEST:
                 return self._baseline(cell, store)
             return self._measured(subject, cell, store, resume)
-        except KeyboardInterrupt:
-            self._store(Row(cell, "interrupted", provenance=collect(self.options.device), error="interrupted"), store)
+        except KeyboardInterrupt as stop:
+            self._store(failed_row(cell, stop, self.options.device), store)
             raise
         except Exception as error:
-            if isinstance(error, (UsageError, StoreError)):
-                raise
-            memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-            row = Row(
-                cell,
-                "oom" if memory else "failed",
-                provenance=collect(self.options.device),
-                error=first_line(error),
-            )
+            row = failed_row(cell, error, self.options.device)
             self._store(row, store)
             if world_size() > 1:
                 raise LinBenchError(f"{subject}: {row.error}; the other processes wait for this one") from error

@@ -17,7 +17,7 @@ from ...errors import DataError, UsageError
 from ..data.imagenet import LabelledImages
 from ..data.masks import shortened
 from ..data.order import EpochOrder
-from ..sam_hq.rows import first_line
+from ..failures import first_line
 from ..training.recipes import Optimisation
 from .preprocess import Preprocessing, TrainTransform, drawn_by
 from .recipes import ClassificationRecipe

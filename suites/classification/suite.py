@@ -14,7 +14,7 @@ from torch import nn
 from ...backbones import backbone_spec
 from ...backbones.weight_files import resolve_weights
 from ...backbones.weights import file_sha256, weights_sha256
-from ...errors import LinBenchError, StoreError, UsageError
+from ...errors import LinBenchError, UsageError
 from ...kernels import resolve_backend
 from ...results.provenance import collect
 from ...results.schema import Cell, Row, canonical_json
@@ -22,7 +22,8 @@ from ...results.store import Store
 from ..base import Event, Progress, finished_rows
 from ..data.class_names import check_class_names, written
 from ..data.imagenet import LabelledImages
-from ..sam_hq.rows import curve_samples, first_line
+from ..failures import check_device, failed_row
+from ..sam_hq.rows import curve_samples
 from ..training.accelerators import open_accelerator
 from ..training.checkpoint import Checkpointer, save_tensors, weights_file
 from ..training.engine import Curve
@@ -92,8 +93,7 @@ class _Run:
         self.options = options
         self.progress = progress
         self.made = 0
-        if options.device != "cpu" and not torch.cuda.is_available():
-            raise UsageError(f"--device {options.device}: no CUDA device works here (`bench doctor` says why); use cpu")
+        check_device(options.device)
         for name in options.backbones:
             self._operators(name)
         self.precision = resolve_precision(options.recipe.precision, torch.device(options.device))
@@ -175,20 +175,12 @@ class _Run:
         self._read_images()
         try:
             row = self._evaluated(name, cell) if self.splits.train is None else self._trained(name, cell, resume)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             if is_main():
-                store.write(Row(cell, "interrupted", provenance=collect(self.options.device), error="interrupted"))
+                store.write(failed_row(cell, stop, self.options.device))
             raise
         except Exception as error:
-            if isinstance(error, (UsageError, StoreError)):
-                raise
-            memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-            row = Row(
-                cell,
-                "oom" if memory else "failed",
-                provenance=collect(self.options.device),
-                error=first_line(error),
-            )
+            row = failed_row(cell, error, self.options.device)
         # What fails in another process than the main one is known there alone.
         if is_main() or row.status != "ok":
             store.write(row)

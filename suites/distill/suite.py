@@ -13,7 +13,7 @@ import torch
 
 from ...backbones import backbone_options, backbone_spec
 from ...backbones.weights import file_sha256, load_checkpoint, weights_sha256
-from ...errors import LinBenchError, StoreError, UsageError
+from ...errors import LinBenchError
 from ...heads.sam import System, create_system, system_spec
 from ...heads.sam.build import EMBED_DIM
 from ...heads.sam.system import STRIDE
@@ -23,7 +23,8 @@ from ...results.provenance import collect
 from ...results.schema import Cell, Row, canonical_json
 from ...results.store import Store
 from ..base import Event, Progress
-from ..sam_hq.rows import curve_samples, first_line
+from ..failures import check_device, failed_row
+from ..sam_hq.rows import curve_samples
 from ..training.checkpoint import Checkpointer, save_tensors, weights_file
 from ..training.options import resumed
 from ..training.processes import is_main, world_size
@@ -63,17 +64,13 @@ class Distill:
             run.say(f"{options.student}: already trained, row {run.cell.key}")
             yield found
             return
-        provenance = collect(options.device)
         try:
             row = run.row()
-        except KeyboardInterrupt:
-            store.write(Row(run.cell, "interrupted", provenance=provenance, error="interrupted"))
+        except KeyboardInterrupt as stop:
+            store.write(failed_row(run.cell, stop, options.device))
             raise
         except (LinBenchError, RuntimeError, MemoryError) as error:
-            if isinstance(error, (UsageError, StoreError)):
-                raise
-            memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-            row = Row(run.cell, "oom" if memory else "failed", provenance=provenance, error=first_line(error))
+            row = failed_row(run.cell, error, options.device)
         store.write(row)
         if row.status == "ok" and is_main():
             Checkpointer(run.folder / STAGE).clear()
@@ -122,8 +119,7 @@ class _Run:
     def __init__(self, options: DistillOptions, progress: Progress | None = None) -> None:
         self.options = options
         self.progress = progress
-        if options.device != "cpu" and not torch.cuda.is_available():
-            raise UsageError(f"--device {options.device}: no CUDA device works here (`bench doctor` says why); use cpu")
+        check_device(options.device)
         options.recipe.distill.share(world_size())
         self.teacher_sha = weights_sha256(weights_path(options.teacher, options.weights))
         self.images = open_images(options, drawing=lambda done, total: self.say(f"drawing demo data {done}/{total}"))

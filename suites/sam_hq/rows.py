@@ -92,8 +92,3 @@ def draw_gallery(path: Path, scores: dict[str, Scores]) -> None:
     ]
     if items:
         gallery(items, path)
-
-
-def first_line(error: BaseException) -> str:
-    """An error in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -11,7 +11,7 @@ import torch
 
 from ...backbones import backbone_options, backbone_spec
 from ...backbones.weights import file_sha256, weights_sha256
-from ...errors import LinBenchError, StoreError, UsageError
+from ...errors import LinBenchError, UsageError
 from ...heads.sam import System, SystemSpec, create_system, system_spec
 from ...heads.sam.refine import refine_operators
 from ...heads.sam.systems import OFFICIAL, SUFFIX
@@ -22,13 +22,14 @@ from ...results.schema import Cell, Row, canonical_json
 from ...results.store import Store, folder_name
 from ..base import Event, Progress
 from ..data.protocols import get_protocol
+from ..failures import check_device, failed_row
 from ..training.checkpoint import Checkpointer, save_tensors, weights_file
 from ..training.options import resumed
 from ..training.pipeline import Trained, train_system
 from ..training.processes import is_main, world_size
 from ..training.shards import wait_for_all
 from .options import BOX_BASELINE, SamHqOptions, Stage
-from .rows import curve_samples, draw_gallery, first_line, gallery_samples, score_samples
+from .rows import curve_samples, draw_gallery, gallery_samples, score_samples
 from .scoring import probe, score_sets
 from .sets import choose_sets
 from .stream import MaskStream
@@ -90,8 +91,7 @@ class _Run:
             if options.weights is not None:
                 weights_path(spec.name, options.weights)
         self.made = 0
-        if options.device != "cpu" and not torch.cuda.is_available():
-            raise UsageError(f"--device {options.device}: no CUDA device works here (`bench doctor` says why); use cpu")
+        check_device(options.device)
         get_protocol(options.protocol)
         for stage in (options.recipe.distill, options.recipe.joint):
             stage.share(world_size())
@@ -169,21 +169,11 @@ class _Run:
                 for row in self._measure(subject, cells, store):
                     self.made += 1
                     yield row
-            except KeyboardInterrupt:
-                store.write(
-                    Row(cells[last], "interrupted", provenance=collect(self.options.device), error="interrupted")
-                )
+            except KeyboardInterrupt as stop:
+                store.write(failed_row(cells[last], stop, self.options.device))
                 raise
             except (LinBenchError, RuntimeError, MemoryError) as error:
-                if isinstance(error, (UsageError, StoreError)):
-                    raise
-                memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-                row = Row(
-                    cells[last],
-                    "oom" if memory else "failed",
-                    provenance=collect(self.options.device),
-                    error=first_line(error),
-                )
+                row = failed_row(cells[last], error, self.options.device)
                 store.write(row)
                 self.made += 1
                 yield row
