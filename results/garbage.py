@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import StoreError
+from .gallery.tiles import TILES, shown_of
 from .series import superseded
 from .store import Store
-from .tiles import TILES, shown_of
 
 SETTLED_SECONDS = 3600
 

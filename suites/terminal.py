@@ -53,8 +53,8 @@ class Ticker:
 
 def show_rows(rows: Sequence[Row], store: Store, as_json: bool) -> bool:
     """Print the rows' table, write the report; whether all went well."""
-    from ..results.report import tables_of, write_report
-    from ..results.tables import to_markdown
+    from ..results.reporting.report import tables_of, write_report
+    from ..results.tabling.tables import to_markdown
 
     if as_json:
         print(json.dumps([{**row.to_dict(), "samples": {}} for row in rows], indent=1))

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..latency_table import growth, panels
-from ..latency_values import SUITE, latency_interval, noise_note
 from ..provenance import device_name
 from ..schema import Row, canonical_json
 from ..series import group, mark, split_series
+from ..tabling.latency import growth, panels
+from ..tabling.latency_values import SUITE, latency_interval, noise_note
 from .places import Places
 
 # What two points of one scatter must share; every other parameter tells the points apart.

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ..best import best_parts
-from ..guard import build_without_faulty
+from ..reporting.guard import build_without_faulty
 from ..schema import STATUSES, Row
-from ..tables import LineSources, Table
+from ..tabling.best import best_parts
+from ..tabling.tables import LineSources, Table
 from .charts import latency_charts, name_points
 from .metrics import metric_label
 from .places import Places

@@ -14,9 +14,9 @@ from typing import Any
 
 from ...errors import StoreError
 from ..files import write_atomic
-from ..guard import build_without_faulty
+from ..reporting.guard import build_without_faulty
 from ..schema import Row
-from ..tables import Table
+from ..tabling.tables import Table
 from .data import page_data
 from .pictures import compared_pictures, gallery_sheets
 from .places import Places

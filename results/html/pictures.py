@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..gallery_places import read_sheet
-from ..lines import STAGES
+from ..gallery.places import read_sheet
+from ..gallery.tiles import TILES, Shown, load_tile, shown_of, unpack_mask
 from ..schema import Row
 from ..series import NUMBERED
-from ..tiles import TILES, Shown, load_tile, shown_of, unpack_mask
+from ..tabling.lines import STAGES
 from .places import Places
 
 EMBEDDED_BYTES = 4 * 2**20

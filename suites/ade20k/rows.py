@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from ...heads.upernet import Segmenter
-from ...results.semseg_gallery import SemanticItem, semantic_gallery
+from ...results.gallery.semseg import SemanticItem, semantic_gallery
 from ..data.semseg_classes import ClassTable
 from ..metrics.semseg import Counts, semantic_scores
 from .evaluate import Evaluation

@@ -12,8 +12,8 @@ from ...errors import UsageError
 from .common import AsJson, Results, open_store
 
 if TYPE_CHECKING:
-    from ...results.compare import Comparison
-    from ...results.compare_quality import QualityComparison
+    from ...results.comparison.compare import Comparison
+    from ...results.comparison.quality import QualityComparison
     from ...results.store import Store
 
 app = typer.Typer()
@@ -41,18 +41,18 @@ def compare(
         told = [*(one.to_dict() for one in times), *(one.to_dict() for one in scores)]
         print(json.dumps(told, indent=1))
         return
-    from ...results.compare import comparison_table
-    from ...results.compare_quality import quality_table
-    from ...results.tables import to_markdown
+    from ...results.comparison.compare import comparison_table
+    from ...results.comparison.quality import quality_table
+    from ...results.tabling.tables import to_markdown
 
     tables = [comparison_table(times, first, second)] if times else []
     print(to_markdown([*tables, *([quality_table(scores, first, second)] if scores else [])]))
 
 
 def _compared(store: Store, first: str, second: str) -> tuple[list[Comparison], list[QualityComparison]]:
-    from ...results.compare import compare_sets, compare_subjects, why_not_comparable
-    from ...results.compare_quality import quality_of_sets, quality_of_subjects
-    from ...results.sides import find_sides
+    from ...results.comparison.compare import compare_sets, compare_subjects, why_not_comparable
+    from ...results.comparison.quality import quality_of_sets, quality_of_subjects
+    from ...results.comparison.sides import find_sides
 
     sides = find_sides(store, first, second)
     if sides is not None:

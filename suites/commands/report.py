@@ -12,7 +12,7 @@ from ...errors import LinBenchError, UsageError
 from .common import AsJson, Results, open_store
 
 if TYPE_CHECKING:
-    from ...results.report import Report, ReportOptions
+    from ...results.reporting.report import Report, ReportOptions
     from ...results.store import Store
 
 app = typer.Typer()
@@ -46,7 +46,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write tables and figures from the stored rows, paper values beside measured ones."""
-    from ...results.report import ReportOptions, make_report
+    from ...results.reporting.report import ReportOptions, make_report
 
     store = open_store(results)
     options = ReportOptions(published=published, mix_devices=mix_devices)
@@ -61,7 +61,7 @@ def report(
     for problem in made.problems:
         print(f"left out: {problem}", file=sys.stderr)
     if not made.paths:
-        from ...results.what_to_run import how_to_make
+        from ...results.reporting.what_to_run import how_to_make
 
         what = f"table {table}" if table else "table 3"
         raise UsageError(
@@ -77,8 +77,8 @@ def report(
 
 
 def _show(made: Report, table: str | None, as_json: bool) -> None:
-    from ...results.tables import to_markdown
-    from ...results.what_to_run import how_to_make
+    from ...results.reporting.what_to_run import how_to_make
+    from ...results.tabling.tables import to_markdown
 
     if as_json:
         print(json.dumps([str(path) for path in made.paths]))
@@ -90,7 +90,7 @@ def _show(made: Report, table: str | None, as_json: bool) -> None:
 
 
 def _check(store: Store, options: ReportOptions, as_json: bool) -> None:
-    from ...results.check import check_report
+    from ...results.reporting.check import check_report
 
     if not any((store.root / "runs").rglob("*.json")):
         raise UsageError(f"no rows under {store.root}/runs, so there is nothing to check; name the folder by --results")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ...heads.sam import System
-from ...results.plots import GalleryItem, gallery
-from ...results.tiles import TILE_SIDE, Shown, pack_mask, save_tile, shown_samples
+from ...results.gallery.sheet import GalleryItem, gallery
+from ...results.gallery.tiles import TILE_SIDE, Shown, pack_mask, save_tile, shown_samples
 from ..metrics.edges import EDGE_PERCENT
 from ..training.engine import Curve
 from .evaluate import Scores, shrunk

@@ -1,11 +1,11 @@
 """Rows and contact sheets that the tests of the report page share."""
 
 import numpy as np
+from linbench.results.gallery.sheet import GalleryItem, gallery
+from linbench.results.gallery.tiles import Shown, pack_mask, save_tile, shown_samples
 from linbench.results.html import write_page
-from linbench.results.plots import GalleryItem, gallery
-from linbench.results.report import tables_of
+from linbench.results.reporting.report import tables_of
 from linbench.results.schema import Cell, Row
-from linbench.results.tiles import Shown, pack_mask, save_tile, shown_samples
 from rows_for_tests import hq_row, latency_row, three
 
 SIZES = (512, 768, 1024, 1280, 1536, 1792, 2048)

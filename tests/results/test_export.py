@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from linbench.errors import StoreError, UsageError
 from linbench.results.export import rows_frame, select_rows, write_export
+from linbench.results.gallery.tiles import Shown, load_tile, pack_mask, save_tile, shown_of, shown_samples, unpack_mask
 from linbench.results.garbage import SETTLED_SECONDS, find_garbage, remove
 from linbench.results.store import Store
-from linbench.results.tiles import Shown, load_tile, pack_mask, save_tile, shown_of, shown_samples, unpack_mask
 from rows_for_tests import hq_row, latency_row, three
 
 ROWS = [

@@ -81,7 +81,7 @@ def test_the_device_of_a_row():
 
 def test_importing_the_folder_is_cheap_and_silent():
     code = (
-        "import sys, linbench.results.store, linbench.results.report\n"
+        "import sys, linbench.results.store, linbench.results.reporting.report\n"
         "print([name for name in ('torch', 'pandas', 'matplotlib.pyplot') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)

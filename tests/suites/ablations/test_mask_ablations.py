@@ -7,7 +7,7 @@ import torch
 from linbench.errors import UsageError
 from linbench.heads.sam import create_system
 from linbench.results.store import Store
-from linbench.results.table7 import CURVE, table7
+from linbench.results.tabling.table7 import CURVE, table7
 from linbench.suites.ablations.distill import SUITE as DISTILL
 from linbench.suites.ablations.fusion import SUITE as FUSION
 from linbench.suites.ablations.options import MaskAblationOptions, Speed

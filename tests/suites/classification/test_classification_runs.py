@@ -10,7 +10,7 @@ from linbench.backbones.weights import file_sha256
 from linbench.cli import main
 from linbench.errors import DataError, UsageError
 from linbench.results.store import Store
-from linbench.results.table4 import table4
+from linbench.results.tabling.table4 import table4
 from linbench.suites.classification import SUITE, ClassificationOptions
 from linbench.suites.classification import suite as suite_module
 from linbench.suites.classification.recipes import RECIPES

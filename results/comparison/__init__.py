@@ -1,0 +1,1 @@
+"""What changed between two folders, commits or subjects, and whether it means something."""

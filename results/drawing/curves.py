@@ -1,0 +1,85 @@
+"""Learning curves of trained systems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import UsageError
+from ..provenance import device_name
+from ..schema import Row
+from ..series import Series, group, newest, split_series
+from ..store import folder_name
+from .canvas import COLUMN, PAGE, legend_below, line_style, open_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FIRST_SUITE = "sam-hq"
+_PERCENT = ("miou", "mbiou", "top1", "top5", "macc", "aacc")
+_CROWDED = 40
+
+
+def learning_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Draw `curve-<backbone>-<data>` for each backbone, data and device whose rows hold `curve/*` samples.
+
+    Other suites than `sam-hq` have their name before the backbone's. `curve/<name>` is drawn over `curve/<name>_step`
+    where there is one, else over `curve/step`; one panel a name, one line a row. Nulls are left out.
+
+    Raises:
+        UsageError: A curve has not as many values as steps.
+    """
+
+    def key(row: Row) -> tuple[Any, ...]:
+        return row.cell.suite, row.cell.backbone, row.cell.params.get("data"), device_name(row)
+
+    paths: list[Path] = []
+    drawn: dict[str, int] = {}
+    for (suite, backbone, data, device), members in group((row for row in newest(rows) if _names(row)), key):
+        series = split_series(members, varying=(), shown=("dataset_fingerprints", "train_fingerprints", "device"))
+        stem = f"curve-{'' if suite == _FIRST_SUITE else f'{suite}-'}{folder_name(backbone)}-{data}"
+        drawn[stem] = drawn.get(stem, 0) + 1
+        stem += f"-{drawn[stem]}" if drawn[stem] > 1 else ""
+        paths += _draw(series, f"{suite}, {backbone}, {data} data, {device}", folder, stem)
+    return paths
+
+
+def _draw(series: Sequence[Series], title: str, folder: Path, stem: str) -> list[Path]:
+    names = sorted(
+        {name for one in series for row in one.rows for name in _names(row)}, key=lambda name: (name != "loss", name)
+    )
+    columns = min(2, len(names))
+    legend = 0.14 * len(series) if len(series) > 1 else 0.0
+    width = PAGE if columns == 2 else COLUMN
+    with open_figure(-(-len(names) // columns), width=width, height=1.75 + legend, columns=columns) as (figure, axes):
+        for name, ax in zip(names, axes, strict=False):
+            _panel(ax, name, series)
+        for ax in axes[len(names) :]:
+            ax.set_axis_off()
+        figure.suptitle(title, fontsize=7)
+        return save_figure(figure, folder, stem)
+
+
+def _names(row: Row) -> list[str]:
+    names = [key.removeprefix("curve/") for key in row.samples if key.startswith("curve/")]
+    return [name for name in names if name != "step" and not name.endswith("_step")]
+
+
+def _panel(ax: Axes, name: str, series: Sequence[Series]) -> None:
+    for index, one in enumerate(series):
+        for row in one.rows:
+            values = row.samples.get(f"curve/{name}")
+            if values is None:
+                continue
+            steps = row.samples.get(f"curve/{name}_step", row.samples.get("curve/step", []))
+            if len(steps) != len(values):
+                raise UsageError(f"row {row.cell.key}: curve/{name} has {len(values)} values for {len(steps)} steps")
+            points = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
+            style = line_style(index) | {"markersize": 2.5} | ({"marker": None} if len(points) > _CROWDED else {})
+            ax.plot(*zip(*points, strict=True), label=one.label, **style) if points else None
+    unit = " (%)" if name.endswith(_PERCENT) else ""
+    ax.set_ylabel(name.replace("_", " ") + unit)
+    ax.set_xlabel("training step")
+    if len(series) > 1:
+        legend_below(ax)

@@ -1,0 +1,1 @@
+"""Tables of rows: published, measured, and the difference."""
