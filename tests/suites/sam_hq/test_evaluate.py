@@ -85,14 +85,17 @@ class Endless(MaskDataset):
 
 
 def test_memory_stays_flat_over_a_thousand_images():
-    peaks = []
+    kept, peaks = [], []
     for count in (100, 1000):
         tracemalloc.start()
-        evaluate(BoxFiller(), Endless(count), protocol=PROTOCOL, frame=64, workers=4)
-        peaks.append(tracemalloc.get_traced_memory()[1])
+        found = evaluate(BoxFiller(), Endless(count), protocol=PROTOCOL, frame=64, workers=4)
+        for values, value in zip((kept, peaks), tracemalloc.get_traced_memory(), strict=True):
+            values.append(value)
         tracemalloc.stop()
+        assert len(found.iou) == count
     # Its name, its scores and its errors by distance to the edge.
-    assert peaks[1] < peaks[0] + 900 * 2000, "an image takes less than two kilobytes"
+    assert kept[1] < kept[0] + 900 * 2000, "an image leaves less than two kilobytes"
+    assert peaks[1] < 2 * peaks[0], "images at work at a time: as many of a hundred as of a thousand"
 
 
 class Specks(Endless):
