@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..provenance import device_name
 from ..schema import Row
 from ..series import NUMBERED, Series, group, newest, short_labels, split_series
-from .canvas import COLUMN, label_decades, legend_below, line_style, open_figure, save_figure, wrapped
+from ..words import DATA_WORDS
+from .canvas import label_decades, legend_below, legend_inches, line_style, wrapped
+from .plots import Plot, save_plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +23,7 @@ _WRONG, _PIXELS = "/edge_wrong", "/edge_pixels"
 _CONDITIONS = ("data", "datasets", "dataset_fingerprints", "protocol", "frame", "limit")
 FLOOR = 0.01
 """Smallest percentage drawn: fewer wrong pixels than one in 10,000 are a handful in a whole data set."""
-_HEIGHT, _LINE_INCHES = 2.9, 0.135
+_AXES_INCHES, _FRAME_INCHES = 1.8, 0.8
 
 
 def boundary_figure(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -38,11 +41,15 @@ def boundary_figure(rows: Sequence[Row], folder: Path) -> list[Path]:
     panels = [(device, found, _series(found)) for (device, _), found in groups]
     if not panels:
         return []
-    heights = [_HEIGHT + _LINE_INCHES * len(series) for _, _, series in panels]
-    with open_figure(len(panels), width=COLUMN, height=sum(heights) / len(heights), shares=heights) as (figure, axes):
-        for (device, found, series), ax in zip(panels, axes, strict=True):
-            _panel(ax, f"{device}. {_data(found)}", series)
-        return save_figure(figure, folder, "boundary")
+    plots = [
+        Plot(
+            partial(_panel, title=f"{device}. {_data(found)}", series=series),
+            _AXES_INCHES,
+            _FRAME_INCHES + legend_inches(short_labels(series)),
+        )
+        for device, found, series in panels
+    ]
+    return save_plots(plots, folder, "boundary")
 
 
 def error_shares(rows: Sequence[Row]) -> list[tuple[float, float]]:
@@ -68,9 +75,9 @@ def _series(rows: Sequence[Row]) -> list[Series]:
 
 def _data(rows: Sequence[Row]) -> str:
     params = rows[0].cell.params
-    kind = {"demo": "Demo data (drawn)", "folders": "The user's own folders", "real": "Real images"}
+    words = DATA_WORDS.get(str(params.get("data")), str(params.get("data")))
     sets = sorted({name.removesuffix(_PIXELS) for row in rows for name in row.samples if name.endswith(_PIXELS)})
-    return f"{kind.get(str(params.get('data')), params.get('data'))}: {', '.join(sets)}"
+    return f"{words[:1].upper()}{words[1:]}: {', '.join(sets)}"
 
 
 def _panel(ax: Axes, title: str, series: Sequence[Series]) -> None:

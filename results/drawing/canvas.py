@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import StoreError
 from ..files import write_atomic
 from .drawn import drawn_digest
+from .marks import digest_mark, is_sealed, sealed, told_digest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,9 +27,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
 COLUMN = 3.3  # inches, of a column of a two-column paper; figures are drawn at the size they are printed at
 PAGE = 6.9  # inches, of both columns
+PAGE_HEIGHT = 9.0  # inches, with room for a caption on letter paper
+CHARACTERS = 16.5  # of a legend or title to an inch
 PRINTED = 300  # dots an inch
 FORMATS = ("png", "svg", "pdf")
-_DIGEST = re.compile(rb"linbench data sha256 ([0-9a-f]{64})")
+_LEGEND_LINE = 0.135  # inches
+_FEWEST = 4
+_PARTS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 2.0, 3.0, 5.0))
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "linbench",
     "svg.fonttype": "path",
@@ -55,6 +59,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
+    "legend.handlelength": 2.8,
     "savefig.dpi": "figure",
 }
 
@@ -106,10 +111,17 @@ def open_figure(
 
 
 def label_decades(axis: Axis) -> None:
-    """Mark 1, 2 and 5 of every decade of a logarithmic axis, in plain numbers."""
-    from matplotlib.ticker import LogLocator
+    """Mark a logarithmic axis in plain numbers: the decades, or what parts of them give `_FEWEST` marks in view."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
-    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+    low, high = sorted(axis.get_view_interval())
+    locators = [LogLocator(base=10, subs=parts) for parts in _PARTS]
+    even = MaxNLocator(_FEWEST + 1, steps=[1, 2, 2.5, 5, 10])
+
+    def count(locator: LogLocator) -> int:
+        return sum(low <= place <= high for place in locator.tick_values(low, high))
+
+    axis.set_major_locator(next((one for one in locators if count(one) >= _FEWEST), even))
     axis.set_major_formatter("{x:g}")
     axis.minorticks_off()
 
@@ -125,8 +137,9 @@ def save_figure(
     """Write `<stem>.<suffix>` for each suffix, whole or not at all, without dates in them.
 
     Each file carries the digest of what is drawn in it, by which `bench report --check` knows it: pictures of the same
-    data differ in bytes between releases of matplotlib and of font libraries. A file that is there with the digest is
-    left as it is: rendering takes nearly all of a report's time.
+    data differ in bytes between releases of matplotlib and of font libraries. A seal of its bytes tells whether it was
+    changed since. A file that is there with the digest and whole is left as it is: rendering takes nearly all of a
+    report's time.
 
     Args:
         figure: Drawn already.
@@ -146,7 +159,7 @@ def save_figure(
         "pdf": {"CreationDate": None, "Creator": "linbench", "Producer": None, "Subject": mark},
     }
     paths = [folder / f"{stem}.{suffix}" for suffix in suffixes]
-    stale = [path for path in paths if told_digest(path) != digest]
+    stale = [path for path in paths if not _is_current(path, digest)]
     if stale:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the layout is found once, not for each format
@@ -155,29 +168,23 @@ def save_figure(
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix, metadata=metadata[suffix])
         try:
-            write_atomic(path, buffer.getvalue(), overwrite=True)
+            write_atomic(path, sealed(buffer.getvalue()), overwrite=True)
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}; give a writable folder") from error
     return paths
 
 
-def digest_mark(digest: str) -> str:
-    """The words around a digest in a figure's file, the same in every format."""
-    return f"linbench data sha256 {digest}"
-
-
-def told_digest(path: Path) -> str | None:
-    """The digest that a figure's file carries; None where there is no file, or one that tells none."""
+def _is_current(path: Path, digest: str) -> bool:
     try:
-        found = _DIGEST.search(path.read_bytes())
+        data = path.read_bytes()
     except OSError:
-        return None
-    return found.group(1).decode() if found else None
+        return False
+    return told_digest(data) == digest and is_sealed(data)
 
 
 def wrapped(text: str, width: float = COLUMN - 0.4) -> str:
     """The text in lines that fit `width` inches; by default those beside an axis in a column."""
-    return textwrap.fill(text, int(width * 16.5))
+    return textwrap.fill(text, int(width * CHARACTERS), break_long_words=False)
 
 
 def legend_below(ax: Axes, *, title: str | None = None, gap: float = 0.36) -> Legend:
@@ -186,7 +193,7 @@ def legend_below(ax: Axes, *, title: str | None = None, gap: float = 0.36) -> Le
 
     handles, labels = ax.get_legend_handles_labels()
     return ax.legend(
-        handles,
+        [bare_handle(handle) for handle in handles],
         [wrapped(label) for label in labels],
         loc="upper left",
         bbox_to_anchor=(0, 0),
@@ -196,6 +203,18 @@ def legend_below(ax: Axes, *, title: str | None = None, gap: float = 0.36) -> Le
         title=None if title is None else "\n".join(wrapped(line, COLUMN - 0.1) for line in title.splitlines()),
         alignment="left",
     )
+
+
+def legend_inches(labels: Iterable[str]) -> float:
+    """Height of what `legend_below` makes of labels, without its title."""
+    return _LEGEND_LINE * sum(wrapped(label).count("\n") + 1 for label in labels)
+
+
+def bare_handle(handle: Any) -> Any:
+    """What stands in a legend for something drawn: a line with error bars without these."""
+    from matplotlib.container import ErrorbarContainer
+
+    return handle.lines[0] if isinstance(handle, ErrorbarContainer) else handle
 
 
 def label_sizes(axis: Axis, sizes: Sequence[int], *, inches: float) -> None:

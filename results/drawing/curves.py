@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,24 @@ from ..provenance import device_name
 from ..schema import Row
 from ..series import Series, group, newest, split_series
 from ..store import folder_name
-from .canvas import COLUMN, PAGE, legend_below, line_style, open_figure, save_figure
+from ..words import DATA_WORDS, METRIC_WORDS
+from .canvas import line_style
+from .plots import Plot, save_plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FIRST_SUITE = "sam-hq"
-_PERCENT = ("miou", "mbiou", "top1", "top5", "macc", "aacc")
-_CROWDED = 40
+_LOSSES = {
+    "bce": "cross-entropy loss",
+    "dice": "Dice loss",
+    "embedding": "embedding loss",
+    "fine": "fine-feature loss",
+    "main": "main loss",
+    "auxiliary": "auxiliary loss",
+}
+_MARKERS = 12  # on a curve, however many points it has
+_AXES_INCHES, _FRAME_INCHES = 1.35, 0.4
 
 
 def learning_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -41,7 +52,7 @@ def learning_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
         stem = f"curve-{'' if suite == _FIRST_SUITE else f'{suite}-'}{folder_name(backbone)}-{data}"
         drawn[stem] = drawn.get(stem, 0) + 1
         stem += f"-{drawn[stem]}" if drawn[stem] > 1 else ""
-        paths += _draw(series, f"{suite}, {backbone}, {data} data, {device}", folder, stem)
+        paths += _draw(series, f"{suite}, {backbone}, {DATA_WORDS.get(str(data), str(data))}, {device}", folder, stem)
     return paths
 
 
@@ -49,16 +60,9 @@ def _draw(series: Sequence[Series], title: str, folder: Path, stem: str) -> list
     names = sorted(
         {name for one in series for row in one.rows for name in _names(row)}, key=lambda name: (name != "loss", name)
     )
-    columns = min(2, len(names))
-    legend = 0.14 * len(series) if len(series) > 1 else 0.0
-    width = PAGE if columns == 2 else COLUMN
-    with open_figure(-(-len(names) // columns), width=width, height=1.75 + legend, columns=columns) as (figure, axes):
-        for name, ax in zip(names, axes, strict=False):
-            _panel(ax, name, series)
-        for ax in axes[len(names) :]:
-            ax.set_axis_off()
-        figure.suptitle(title, fontsize=7)
-        return save_figure(figure, folder, stem)
+    plots = [Plot(partial(_panel, name=name, series=series), _AXES_INCHES, _FRAME_INCHES) for name in names]
+    legend = [one.label for one in series] if len(series) > 1 else []
+    return save_plots(plots, folder, stem, title=title, legend=legend)
 
 
 def _names(row: Row) -> list[str]:
@@ -76,10 +80,14 @@ def _panel(ax: Axes, name: str, series: Sequence[Series]) -> None:
             if len(steps) != len(values):
                 raise UsageError(f"row {row.cell.key}: curve/{name} has {len(values)} values for {len(steps)} steps")
             points = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
-            style = line_style(index) | {"markersize": 2.5} | ({"marker": None} if len(points) > _CROWDED else {})
+            style = line_style(index) | {"markersize": 2.5, "markevery": -(-len(points) // _MARKERS) or 1}
             ax.plot(*zip(*points, strict=True), label=one.label, **style) if points else None
-    unit = " (%)" if name.endswith(_PERCENT) else ""
-    ax.set_ylabel(name.replace("_", " ") + unit)
+    ax.set_ylabel(_words(name))
     ax.set_xlabel("training step")
-    if len(series) > 1:
-        legend_below(ax)
+
+
+def _words(name: str) -> str:
+    """`probe_miou` becomes `probe mIoU (%)`, `joint bce` becomes `joint cross-entropy loss`."""
+    stage, _, last = name.replace("_", " ").rpartition(" ")
+    told = f"{METRIC_WORDS[last]} (%)" if last in METRIC_WORDS else _LOSSES.get(last, last)
+    return f"{stage} {told}".strip()

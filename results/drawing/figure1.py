@@ -12,9 +12,9 @@ from ..schema import Row
 from ..series import Series
 from ..tabling.latency import Panel, panels
 from ..tabling.latency_values import latency_interval
-from .canvas import COLUMN, open_figure, save_figure
+from .plots import save_plots
 from .quality import MASK_SETS, Quality, scores_of
-from .scatter import Cloud, Point, cloud_heights, cloud_styles, draw_cloud
+from .scatter import Cloud, Point, cloud_plots
 
 PAPER_SIZE = 1024
 
@@ -22,6 +22,7 @@ PAPER_SIZE = 1024
 def figure1(rows: Sequence[Row], folder: Path, *, published: bool = True) -> list[Path]:
     """Draw `figure1`: quality over frames a second, a panel for each device and data, and one of the paper's Table 3.
 
+    A system of the paper looks alike in all of them, hollow where its numbers are the paper's.
     A frame's time is the backbone's at batch 1, as in the paper, at 1024 pixels; at the size that most systems were
     timed at where none was at 1024. Systems that lack a time or a score are left out.
     """
@@ -40,11 +41,7 @@ def figure1(rows: Sequence[Row], folder: Path, *, published: bool = True) -> lis
         return []
     if published:
         clouds.append(_paper())
-    styles, heights = cloud_styles(clouds), cloud_heights(clouds)
-    with open_figure(len(clouds), width=COLUMN, height=sum(heights) / len(heights), shares=heights) as (figure, axes):
-        for cloud, ax in zip(clouds, axes, strict=True):
-            draw_cloud(ax, cloud, styles)
-        return save_figure(figure, folder, "figure1")
+    return save_plots(cloud_plots(clouds), folder, "figure1")
 
 
 def _size(panel: Panel) -> int:
@@ -59,7 +56,7 @@ def _points(panel: Panel, size: int, systems: Sequence[Quality]) -> list[Point]:
         times = [(one, time) for one in panel.series if one.backbone in names if (time := _time(one, size))]
         for one, time in times:
             label = system.label if len(times) == 1 else f"{system.label}, timed as {one.label}"
-            points.append(Point(label, 1000 / time, system.value, system.parameters))
+            points.append(Point(label, 1000 / time, system.value, system.parameters, _look(label)))
     return points
 
 
@@ -67,6 +64,12 @@ def _names(backbone: str) -> tuple[str, ...]:
     """Under which names the backbone of a system may have been timed."""
     row = load_published()["table3"].row(backbone)
     return (backbone, backbone.removesuffix("+sam"), *(row.names if row else ()))
+
+
+def _look(label: str) -> str:
+    """Label of the printed row that a system looks like; its own where there is none, or labels tell several apart."""
+    row = load_published()["table3"].row(label)
+    return row.label if row else label
 
 
 def _time(series: Series, size: int) -> float | None:
@@ -82,6 +85,7 @@ def _paper() -> Cloud:
             row.values["fps"],
             statistics.fmean(row.values[f"{name}/miou"] for name in MASK_SETS),
             row.values["params_m"],
+            row.label,
         )
         for row in table.rows
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,16 @@ from ..series import Series
 from ..statistics import growth_exponent
 from ..tabling.latency import Panel, growth, panels
 from ..tabling.latency_values import latency_interval, noise_note
-from .canvas import COLUMN, legend_below, line_style, open_figure, save_figure, wrapped
-from .resolution_panel import Styles, draw_panel, finish_axes, over_resolution, panel_heights, series_styles
+from .canvas import legend_below, line_style, wrapped
+from .plots import save_plots
+from .resolution_panel import (
+    Styles,
+    draw_panel,
+    finish_axes,
+    over_resolution,
+    plot_over_resolution,
+    series_styles,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,14 +43,15 @@ def figure3(rows: Sequence[Row], folder: Path, *, published: bool = True) -> lis
     table = load_published()["figure3"] if published else None
     found = over_resolution(found)
     styles = _styles(found, table)
-    heights = panel_heights([len(panel.series) for panel in found] + ([len(table.rows)] if table else []))
-    with open_figure(len(heights), width=COLUMN, height=sum(heights) / len(heights), shares=heights) as (figure, axes):
-        for panel, ax in zip(found, axes, strict=False):
-            notes = [f"{_EXPONENT} Bars: 95 % intervals.", noise_note(panel.noise)]
-            draw_panel(ax, panel, styles, measure=latency_interval, unit=_UNIT, notes=notes, label=_fitted)
-        if table:
-            _published_panel(axes[-1], table, styles)
-        return save_figure(figure, folder, "figure3")
+    plots = []
+    for panel in found:
+        notes = [f"{_EXPONENT} Bars: 95 % intervals.", noise_note(panel.noise)]
+        draw = partial(draw_panel, measure=latency_interval, unit=_UNIT, notes=notes, label=_fitted)
+        plots.append(plot_over_resolution(partial(draw, panel=panel, styles=styles), map(_fitted, panel.series)))
+    if table:
+        labels = [row.label for row in table.rows]
+        plots.append(plot_over_resolution(partial(_published_panel, table=table, styles=styles), labels))
+    return save_plots(plots, folder, "figure3")
 
 
 def _styles(found: Sequence[Panel], table: PublishedTable | None) -> dict[str, dict[str, Any]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ..schema import Row
 from ..series import NUMBERED
 from ..statistics import Interval
 from ..tabling.latency import panels
-from .canvas import COLUMN, open_figure, save_figure
-from .resolution_panel import draw_panel, over_resolution, panel_heights, series_styles
+from .plots import save_plots
+from .resolution_panel import draw_panel, over_resolution, plot_over_resolution, series_styles
 
 _NOTE = "Peak of one process: on a CPU all it holds, on a GPU what the allocator gave out."
 
@@ -22,11 +23,9 @@ def memory_figure(rows: Sequence[Row], folder: Path) -> list[Path]:
         return []
     found = over_resolution(found)
     styles = series_styles(found)
-    heights = panel_heights([len(panel.series) for panel in found])
-    with open_figure(len(found), width=COLUMN, height=sum(heights) / len(heights), shares=heights) as (figure, axes):
-        for panel, ax in zip(found, axes, strict=True):
-            draw_panel(ax, panel, styles, measure=_peak, unit="peak memory (MiB, log scale)", notes=[_NOTE])
-        return save_figure(figure, folder, "memory")
+    draw = partial(draw_panel, styles=styles, measure=_peak, unit="peak memory (MiB, log scale)", notes=[_NOTE])
+    plots = [plot_over_resolution(partial(draw, panel=panel), [one.label for one in panel.series]) for panel in found]
+    return save_plots(plots, folder, "memory")
 
 
 def _peak(row: Row) -> Interval | None:

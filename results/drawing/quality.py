@@ -10,10 +10,10 @@ from typing import Any
 from ..schema import Row
 from ..series import NUMBERED, Series, group, newest, short_labels, split_series
 from ..tabling.lines import is_baseline
+from ..words import DATA_WORDS
 
 MASK_SETS = ("DIS", "COIFT", "HRSOD")
 _CONDITIONS = ("data", "datasets", "dataset_fingerprints", "protocol", "frame", "limit", "decoder", "classes")
-_WORDS = {"demo": "demo data (drawn)", "folders": "the user's own folders", "real": "real images"}
 _MEASURES = {"classification": ("top1", "top-1 accuracy (%)"), "ade20k": ("miou", "mIoU (%)")}
 _UNTRAINED = "before"
 
@@ -66,7 +66,7 @@ def scores_of(rows: Sequence[Row], suites: Sequence[str]) -> list[Scores]:
             systems = _systems(suite, members)
             if systems:
                 data = str(members[0].cell.params.get("data"))
-                found.append(Scores(suite, _WORDS.get(data, data), _unit(suite, members[0]), systems))
+                found.append(Scores(suite, DATA_WORDS.get(data, data), _unit(suite, members[0]), systems))
     return found
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..schema import Row
 from ..series import Series, mark
 from ..statistics import Interval
 from ..tabling.latency import Panel
-from .canvas import COLUMN, label_decades, label_sizes, legend_below, line_style, wrapped
+from .canvas import COLUMN, label_decades, label_sizes, legend_below, legend_inches, line_style, wrapped
+from .plots import Plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,14 +20,13 @@ Measure = Callable[[Row], Interval | None]
 
 _AXES_INCHES = 2.1
 _FRAME_INCHES = 0.95
-_LINE_INCHES = 0.125
 _MARK_STEP = 0.055
 _MISSING = ("oom", "skipped")
 
 
-def panel_heights(series: Sequence[int]) -> list[float]:
-    """Heights in inches of panels with so many series, their legends below included."""
-    return [_AXES_INCHES + _FRAME_INCHES + _LINE_INCHES * count for count in series]
+def plot_over_resolution(draw: Callable[[Axes], None], labels: Iterable[str]) -> Plot:
+    """A panel with a legend of these labels below it."""
+    return Plot(draw, _AXES_INCHES, _FRAME_INCHES + legend_inches(labels))
 
 
 def over_resolution(panels: Sequence[Panel]) -> list[Panel]:
@@ -76,7 +76,8 @@ def draw_panel(
         points = sorted((int(row.cell.params["res"]), found) for row in one.rows if (found := measure(row)))
         y = [found.value for _, found in points]
         bars = [[found.value - found.low for _, found in points], [found.high - found.value for _, found in points]]
-        ax.errorbar([size for size, _ in points], y, yerr=bars, label=label(one), capsize=1.5, **styles[one.label])
+        shown = bars if any(map(any, bars)) else None
+        ax.errorbar([size for size, _ in points], y, yerr=shown, label=label(one), capsize=1.5, **styles[one.label])
     finish_axes(ax, sizes, unit)
     if _mark_missing(ax, panel, styles):
         notes = [*notes, "Crosses: out of memory (OOM), or not tried beyond it."]

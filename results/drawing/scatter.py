@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .canvas import label_decades, legend_below, marker_style, wrapped
+from .canvas import label_decades, legend_below, legend_inches, marker_style, wrapped
+from .plots import Plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _AXES_INCHES = 1.9
 _FRAME_INCHES = 0.95
-_LINE_INCHES = 0.135
 _UNKNOWN_AREA = 14.0
 
 
@@ -24,12 +25,14 @@ class Point(NamedTuple):
         x: Speed.
         y: Quality.
         parameters: In millions; None where not known.
+        look: What shares its colour and marker in all panels.
     """
 
     label: str
     x: float
     y: float
     parameters: float | None
+    look: str
 
 
 class Cloud(NamedTuple):
@@ -42,25 +45,31 @@ class Cloud(NamedTuple):
     hollow: bool = False
 
 
-def cloud_heights(clouds: Sequence[Cloud]) -> list[float]:
-    """Heights in inches of the panels, their legends below included."""
-    return [_AXES_INCHES + _FRAME_INCHES + _LINE_INCHES * len(cloud.points) for cloud in clouds]
+def cloud_plots(clouds: Sequence[Cloud]) -> list[Plot]:
+    """The panels, legends below them included."""
+    looks = sorted({point.look for cloud in clouds for point in cloud.points})
+    styles = {look: marker_style(index) for index, look in enumerate(looks)}
+    return [
+        Plot(
+            partial(_draw_cloud, cloud=cloud, styles=styles),
+            _AXES_INCHES,
+            _FRAME_INCHES + legend_inches(_told(point) for point in cloud.points),
+        )
+        for cloud in clouds
+    ]
 
 
-def cloud_styles(clouds: Sequence[Cloud]) -> dict[str, dict[str, Any]]:
-    """One look for each label in all panels."""
-    labels = sorted({point.label for cloud in clouds for point in cloud.points})
-    return {label: marker_style(index) for index, label in enumerate(labels)}
+def _told(point: Point) -> str:
+    return point.label + ("" if point.parameters is None else f" ({point.parameters:.1f} M)")
 
 
-def draw_cloud(ax: Axes, cloud: Cloud, styles: Mapping[str, dict[str, Any]]) -> None:
+def _draw_cloud(ax: Axes, cloud: Cloud, styles: Mapping[str, dict[str, Any]]) -> None:
     """Draw one panel; the legend below names the systems with their parameters."""
     from matplotlib.collections import PathCollection
 
     for point in cloud.points:
-        style = styles[point.label]
+        style = styles[point.look]
         area = _UNKNOWN_AREA if point.parameters is None else 8 + 1.2 * point.parameters**0.75
-        told = "" if point.parameters is None else f" ({point.parameters:.1f} M)"
         fill = "none" if cloud.hollow else style["color"]
         ax.scatter(
             point.x,
@@ -71,11 +80,13 @@ def draw_cloud(ax: Axes, cloud: Cloud, styles: Mapping[str, dict[str, Any]]) -> 
             edgecolors=style["color"],
             linewidths=0.8,
             alpha=0.9,
-            label=point.label + told,
+            label=_told(point),
         )
     ax.set_xscale("log")
-    label_decades(ax.xaxis)
     ax.margins(0.12)
+    if len({point.x for point in cloud.points}) == 1:
+        ax.set_xlim(cloud.points[0].x / 2, cloud.points[0].x * 2)
+    label_decades(ax.xaxis)
     ax.set_xlabel(cloud.x_unit)
     ax.set_ylabel(wrapped(cloud.y_unit, _AXES_INCHES))
     ax.set_title(wrapped(cloud.title), loc="left")

@@ -10,9 +10,9 @@ from ..provenance import device_name
 from ..schema import Row
 from ..series import NUMBERED, group, newest, split_series
 from ..tabling.latency_values import SUITE
-from .canvas import COLUMN, open_figure, save_figure
+from .plots import save_plots
 from .quality import Quality, scores_of
-from .scatter import Cloud, Point, cloud_heights, cloud_styles, draw_cloud
+from .scatter import Cloud, Point, cloud_plots
 
 _SETTINGS = ("stage", "dtype", "tf32", "prompts", "threads", "res")
 
@@ -39,11 +39,7 @@ def throughput_figure(rows: Sequence[Row], folder: Path) -> list[Path]:
                 clouds.append(Cloud(title, unit, scores.unit, points))
     if not clouds:
         return []
-    styles, heights = cloud_styles(clouds), cloud_heights(clouds)
-    with open_figure(len(clouds), width=COLUMN, height=sum(heights) / len(heights), shares=heights) as (figure, axes):
-        for cloud, ax in zip(clouds, axes, strict=True):
-            draw_cloud(ax, cloud, styles)
-        return save_figure(figure, folder, "throughput")
+    return save_plots(cloud_plots(clouds), folder, "throughput")
 
 
 def _points(rated: Sequence[Row], systems: Sequence[Quality]) -> list[Point]:
@@ -55,5 +51,5 @@ def _points(rated: Sequence[Row], systems: Sequence[Quality]) -> list[Point]:
         for one in found:
             rate = one.rows[-1].metrics["images_per_s"]
             label = system.label if len(found) == 1 else f"{system.label}, timed as {one.label}"
-            points.append(Point(label, float(rate or 0), system.value, system.parameters))
+            points.append(Point(label, float(rate or 0), system.value, system.parameters, label))
     return points

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..drawing.canvas import PAGE, PALETTE, open_figure, save_figure, wrapped
+from ..drawing.canvas import PAGE, PAGE_HEIGHT, PALETTE, open_figure, save_figure, wrapped
 from ..provenance import device_name
 from ..published import load_published
 from ..schema import Row
 from ..series import NUMBERED, Series, group, newest, short_labels, split_series
 from ..tabling.lines import make_lines
+from ..words import DATA_WORDS
 from .sheet import overlay
 from .tiles import Shown, load_tile, shown_of, unpack_mask
 
@@ -32,8 +33,8 @@ _Picture = tuple[str, str, str]
 def figure4(rows: Sequence[Row], folder: Path, *, tiles: Path) -> list[Path]:
     """Draw `figure4-<data>`: a line for each image, a column for each system, box first and truth last.
 
-    More than five systems continue in `figure4-<data>-2`, and so on. Made of the masks that rows hold and of the
-    pictures in `tiles`; images without a picture are left out.
+    More than five systems continue in `figure4-<data>-2`, and so on, as many in each. Made of the masks that rows hold
+    and of the pictures in `tiles`; images without a picture are left out.
     """
 
     def key(row: Row) -> tuple[Any, ...]:
@@ -47,11 +48,12 @@ def figure4(rows: Sequence[Row], folder: Path, *, tiles: Path) -> list[Path]:
         kind = str(members[0].cell.params.get("data"))
         pictures = _pictures(members, tiles)
         series = _ordered(members)
-        for start in range(0, len(series) if pictures else 0, SYSTEMS):
+        each = -(-len(series) // -(-len(series) // SYSTEMS))
+        for start in range(0, len(series) if pictures else 0, each):
             counts[kind] = counts.get(kind, 0) + 1
             stem = f"figure4-{kind}" + (f"-{counts[kind]}" if counts[kind] > 1 else "")
-            title = f"{device}, {kind} data: one box prompt, masks cut out in colour"
-            paths += _draw(series[start : start + SYSTEMS], pictures, title, folder, stem)
+            title = f"{device}, {DATA_WORDS.get(kind, kind)}: one box prompt, masks cut out in colour"
+            paths += _draw(series[start : start + each], pictures, title, folder, stem)
     return paths
 
 
@@ -84,8 +86,10 @@ def _draw(
     stem: str,
 ) -> list[Path]:
     columns = len(series) + 2
-    side = min(PAGE / columns, _WIDEST)
-    heights = [side * min(picture.shape[0] / picture.shape[1], 1.5) + _FOOT for picture in pictures.values()]
+    ratios = [min(picture.shape[0] / picture.shape[1], 1.5) for picture in pictures.values()]
+    room = PAGE_HEIGHT - _HEAD - _FOOT * len(ratios)
+    side = min(PAGE / columns, _WIDEST, room / sum(ratios))
+    heights = [side * ratio + _FOOT for ratio in ratios]
     mean = (sum(heights) + _HEAD) / len(heights)
     with open_figure(len(heights), width=side * columns, height=mean, columns=columns, shares=heights, dpi=200) as (
         figure,
@@ -96,7 +100,7 @@ def _draw(
             _line(axes[line * columns : (line + 1) * columns], picture, found)
         heads = ["image and box", *short_labels(series), "truth"]
         for ax, head in zip(axes, heads, strict=False):
-            ax.set_title(wrapped(head, side), fontsize=6.5)
+            ax.set_title(wrapped(head, side), fontsize=6)
         figure.suptitle(title, fontsize=7)
         return save_figure(figure, folder, stem)
 

@@ -14,9 +14,12 @@ from ..drawing.canvas import open_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.patches import Patch
 
 _COLUMNS = ("image", "truth", "prediction")
 _NAMED = 12
+_ABREAST = 5
+_HEAD, _LEGEND_LINE = 0.3, 0.17  # inches
 _GREY = 128
 _GOLDEN = 0.6180339887
 
@@ -48,7 +51,9 @@ def class_palette(classes: int) -> NDArray[np.uint8]:
 
 
 def semantic_gallery(items: Sequence[SemanticItem], names: Sequence[str], path: Path) -> Path:
-    """Draw a contact sheet, one line an item: image, truth, prediction; the commonest classes are named below.
+    """Draw a contact sheet, one line an item: image, truth, prediction.
+
+    Below stand the colours of the commonest classes, how many others there are, and that grey is left out of the score.
 
     Raises:
         UsageError: There is no item, or a map has another size than its image.
@@ -60,14 +65,16 @@ def semantic_gallery(items: Sequence[SemanticItem], names: Sequence[str], path: 
         if not item.image.shape[:2] == item.truth.shape == item.prediction.shape:
             raise UsageError(f"{item.title}: image and classes differ in size")
     palette = class_palette(len(names))
+    patches, title = _legend(items, names, palette)
     width, caption, tallest = 7.2, 0.3, 2.0
     ratios = [min(item.image.shape[0] / item.image.shape[1], tallest) for item in items]
     heights = [width / len(_COLUMNS) * ratio + caption for ratio in ratios]
-    mean = sum(heights) / len(heights)
+    legend = _LEGEND_LINE * (2 + -(-len(patches) // _ABREAST))
+    mean = (sum(heights) + _HEAD + legend) / len(heights)
     with open_figure(len(items), width=width, height=mean, columns=len(_COLUMNS), shares=heights) as (figure, axes):
         for index, item in enumerate(items):
             _line(axes[len(_COLUMNS) * index :][: len(_COLUMNS)], item, palette, heads=index == 0)
-        _legend(figure, items, names, palette)
+        figure.legend(handles=patches, loc="outside lower center", ncols=_ABREAST, title=title)
         return save_figure(figure, path.parent, path.stem, (path.suffix.lstrip(".") or "png",))[0]
 
 
@@ -89,13 +96,16 @@ def _line(axes: Sequence[Axes], item: SemanticItem, palette: NDArray[np.uint8], 
     caption.set_in_layout(False)  # it may run on below the next picture
 
 
-def _legend(figure: object, items: Sequence[SemanticItem], names: Sequence[str], palette: NDArray[np.uint8]) -> None:
-    from matplotlib.figure import Figure
+def _legend(items: Sequence[SemanticItem], names: Sequence[str], palette: NDArray[np.uint8]) -> tuple[list[Patch], str]:
+    """What the legend shows, and its title."""
     from matplotlib.patches import Patch
 
     maps = [plane.ravel() for item in items for plane in (item.truth, item.prediction)]
-    counts = np.bincount(np.concatenate(maps), minlength=256)[: len(names)]
-    shown = [int(number) for number in np.argsort(-counts, kind="stable")[:_NAMED] if counts[number]]
-    patches = [Patch(color=palette[number] / 255.0, label=names[number]) for number in shown]
-    if patches and isinstance(figure, Figure):
-        figure.legend(handles=patches, loc="outside lower center", ncols=min(6, len(patches)), fontsize=7)
+    counts = np.bincount(np.concatenate(maps), minlength=256)
+    order = np.argsort(-counts[: len(names)], kind="stable")
+    shown = [int(number) for number in order if counts[number]]
+    patches = [Patch(color=palette[number] / 255.0, label=names[number]) for number in shown[:_NAMED]]
+    if counts[len(names) :].any():
+        patches.append(Patch(color=[_GREY / 255.0] * 3, label="no class given: not scored"))
+    more = len(shown) - _NAMED
+    return patches, "The commonest classes" + (f"; {more} more in colours of their own" if more > 0 else "")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-_PERCENT = {"miou", "mbiou", "map", "mbap", "top1", "top5", "macc", "aacc"}
-_NAMES = {"miou": "mIoU", "mbiou": "mBIoU", "map": "mAP", "mbap": "mBAP", "top1": "top-1", "top5": "top-5"}
-_NAMES |= {"macc": "mAcc", "aacc": "aAcc", "n": "samples", "macs": "MACs"}
+from ..words import METRIC_WORDS
+
+_NAMES = {"n": "samples", "macs": "MACs"}
 _UNITS = {
     "_images_per_s": "images/s",
     "_gflops_per_s": "GFLOP/s",
@@ -29,8 +29,8 @@ def metric_label(name: str) -> str:
             return metric_label(name.removesuffix(end)) + words
     if last in _WHOLE:
         text = _WHOLE[last]
-    elif last in _PERCENT:
-        text = f"{_NAMES.get(last, last)} (%)"
+    elif last in METRIC_WORDS:
+        text = f"{METRIC_WORDS[last]} (%)"
     else:
         unit = next((unit for unit in _UNITS if last.endswith(unit)), "")
         text = _NAMES.get(last, last.removesuffix(unit).replace("_", " ")) + (f" ({_UNITS[unit]})" if unit else "")

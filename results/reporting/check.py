@@ -8,7 +8,8 @@ import math
 import tempfile
 from pathlib import Path
 
-from ..drawing.canvas import FORMATS, told_digest
+from ..drawing.canvas import FORMATS
+from ..drawing.marks import is_sealed, told_digest, told_seal
 from ..store import Store
 from .report import ReportOptions, make_report
 from .what_to_run import COMMANDS, how_to_make
@@ -23,7 +24,9 @@ def check_report(store: Store, folder: Path, options: ReportOptions | None = Non
 
     Tables in Markdown and LaTeX must be equal byte for byte. In CSV, which holds all digits, numbers may differ by one
     part in 10^9, as sums do between processors. A picture's bytes depend on the release of matplotlib and its fonts, so
-    of pictures the digest of what is drawn is compared, which every file carries.
+    of pictures the digest of what is drawn is compared, which every file carries; the seal of its other bytes, which it
+    carries as well, tells whether it was changed after it was written. Contact sheets that suites draw while they score
+    are looked at for their seal only.
 
     Args:
         store: The rows.
@@ -41,7 +44,17 @@ def check_report(store: Store, folder: Path, options: ReportOptions | None = Non
         faults = [fault for name in names if (fault := _difference(made / name, folder / name, name))]
     there = [path.relative_to(folder) for path in _owned(folder)]
     faults += [f"{name.as_posix()}: no rows make it{_advice(name)}" for name in there if name not in names]
-    return faults, report.problems
+    return [*faults, *_changed_sheets(folder)], report.problems
+
+
+def _changed_sheets(folder: Path) -> list[str]:
+    """A line for each contact sheet whose seal is not that of its bytes; those written without one are passed over."""
+    changed = []
+    for path in sorted((folder / "figures").glob(f"{_SCORING}*.png")):
+        data = path.read_bytes()
+        if told_seal(data) and not is_sealed(data):
+            changed.append(f"figures/{path.name}: was changed after it was written; score again, or remove it")
+    return changed
 
 
 def _owned(folder: Path) -> list[Path]:
@@ -66,7 +79,7 @@ def _difference(made: Path, committed: Path, name: Path) -> str | None:
     if ours == theirs:
         return None
     if name.suffix.lstrip(".") in FORMATS:
-        return _picture_difference(made, committed, name)
+        return _picture_difference(ours, theirs, name)
     if name.suffix == ".csv":
         return None if _same_csv(ours, theirs) else f"{name.as_posix()}: differs from what its rows make"
     lines = zip(ours.splitlines(), theirs.splitlines(), strict=False)
@@ -75,11 +88,15 @@ def _difference(made: Path, committed: Path, name: Path) -> str | None:
     return f"{name.as_posix()}: differs {place} from what its rows make"
 
 
-def _picture_difference(made: Path, committed: Path, name: Path) -> str | None:
-    ours, theirs = told_digest(made), told_digest(committed)
-    if theirs is None:
+def _picture_difference(made: bytes, committed: bytes, name: Path) -> str | None:
+    told = told_digest(committed)
+    if told is None:
         return f"{name.as_posix()}: tells no digest of its data; `bench report` draws it anew"
-    return None if ours == theirs else f"{name.as_posix()}: shows other data than its rows"
+    if told_digest(made) != told:
+        return f"{name.as_posix()}: shows other data than its rows"
+    if told_seal(committed) is None:
+        return f"{name.as_posix()}: carries no seal of its bytes; `bench report` draws it anew"
+    return None if is_sealed(committed) else f"{name.as_posix()}: was changed after it was written; run `bench report`"
 
 
 def _same_csv(ours: bytes, theirs: bytes) -> bool:

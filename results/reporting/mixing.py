@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..provenance import device_name
 from ..schema import Cell, Row
+from ..words import counted
 
 
 def mix_devices(rows: Sequence[Row]) -> list[Row]:
@@ -26,7 +27,7 @@ def mix_devices(rows: Sequence[Row]) -> list[Row]:
 
 def _machine(row: Row) -> str:
     threads = row.cell.params.get("threads")
-    return device_name(row) + (f", {threads} threads" if threads is not None else "")
+    return device_name(row) + (f", {counted(threads, 'thread')}" if threads is not None else "")
 
 
 def _moved(row: Row, machine: int, joint: str) -> Row:

@@ -9,6 +9,7 @@ from ..provenance import device_name
 from ..schema import Row
 from ..series import NUMBERED, Series, group, mark, newest, split_series
 from ..statistics import Growth, Interval, growth_exponent, verdict
+from ..words import counted
 from .aa import aa_tables
 from .latency_values import is_timed, latency_interval, latency_ratio, noise_floor, noise_note
 from .tables import LineSources, Table, legend, sources_of
@@ -22,9 +23,8 @@ _WORDS = {
     "dtype": "{}",
     "tf32": "TF32 products",
     "batch": "batch {}",
-    "prompts": "{} prompts an image",
-    "threads": "{} threads",
 }
+_COUNTED = {"prompts": ("prompt", " an image"), "threads": ("thread", "")}
 
 
 class Panel(NamedTuple):
@@ -46,7 +46,12 @@ class Panel(NamedTuple):
         """The device, settings and flags in words, as captions print them."""
         stage = self.settings["stage"]
         facts = [_STAGES.get(stage, f"{stage} only")] if stage else []
-        facts += [_WORDS[name].format(self.settings[name]) for name in _WORDS if self.settings[name] is not None]
+        facts += [words.format(told) for name, words in _WORDS.items() if (told := self.settings[name]) is not None]
+        facts += [
+            counted(told, noun) + rest
+            for name, (noun, rest) in _COUNTED.items()
+            if (told := self.settings[name]) is not None
+        ]
         return ", ".join([self.device, *facts, *self._flags()])
 
     def _flags(self) -> list[str]:
@@ -172,7 +177,9 @@ def _details(panel: Panel, reference: str) -> Table:
     notes += ["tie: the interval of the speed-up holds 1."] if ties else []
     disturbed = sum(int(row.metrics.get("marked_blocks") or 0) for one in panel.series for row in one.rows)
     if disturbed:
-        notes.append(f"{disturbed} blocks stayed disturbed by the machine and count; their rows say by what.")
+        notes.append(
+            f"Disturbed by the machine to the end, and counted: {counted(disturbed, 'block')}; the rows say by what."
+        )
     return Table(
         "Latency, every point",
         f"{panel.describe()}.",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from ..provenance import device_name
 from ..published import PublishedTable
 from ..schema import Row
+from ..words import counted
 from .compared import Compared, Entry
 from .complete import Variants, newest_complete
 from .latency_values import is_timed
@@ -68,4 +69,4 @@ def speed_words(found: Variants) -> str:
     if params is None:
         return "FPS: not measured on this device"
     told = [f"FPS at {params.get('res')}x{params.get('res')}", str(params.get("dtype"))]
-    return ", ".join([*told, *([f"{params['threads']} threads"] if params.get("device") == "cpu" else [])])
+    return ", ".join([*told, *([counted(params["threads"], "thread")] if params.get("device") == "cpu" else [])])

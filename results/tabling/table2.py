@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from ..published import PublishedTable, load_published
 from ..schema import Row
 from ..series import NUMBERED, group, mark, newest
+from ..words import counted
 from .compared import Compared, ComparedLine, Entry, Plain, compared_table
 from .tables import Table
 
@@ -50,7 +51,10 @@ def _table(kind: str, rows: Sequence[Row]) -> Table:
         ),
         *(problem for row in by_name.values() for problem in row.provenance.get("run", {}).get("problems", ())),
     ]
-    told = [f"Data: {_DATA.get(kind, kind)}", *([f"Read: the first {limits[0]} images of a set"] if limits else [])]
+    told = [
+        f"Data: {_DATA.get(kind, kind)}",
+        *([f"Read: the first {counted(limits[0], 'image')} of a set"] if limits else []),
+    ]
     caption = ". ".join(told) + ". Counting depends on no device."
     return compared_table(
         "Training sets: images and masks", caption, lines, columns, published, notes=notes, record={"data": kind}

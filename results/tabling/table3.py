@@ -10,6 +10,7 @@ from ..provenance import device_name
 from ..published import PublishedRow, PublishedTable, load_published
 from ..schema import Row
 from ..series import NUMBERED, Series, group, newest, split_series
+from ..words import counted
 from .lines import Line, is_baseline, make_lines, number, pair
 from .tables import Source, Table, legend
 
@@ -234,7 +235,11 @@ def _caption(device: str, rows: list[Row], series: list[Series]) -> str:
         values = sorted({_short(one.param(name)) for one in series if one.param(name) is not None})
         facts += [f"{name.capitalize()}: {', '.join(values)}"] if values else []
     limits = {row.cell.params.get("limit") for row in rows}
-    facts += [f"Only the first {limits.pop()} images of each set"] if len(limits) == 1 and None not in limits else []
+    facts += (
+        [f"Only the first {counted(limits.pop(), 'image')} of each set"]
+        if len(limits) == 1 and None not in limits
+        else []
+    )
     boxes = {row.cell.params["boxes"] for row in rows if row.cell.params.get("boxes") is not None}
     facts += ["COCO's prompts: the annotated boxes, not a detector's"] if boxes == {TRUE_BOXES} else []
     seeds = sorted({str(row.cell.params["seed"]) for row in rows if row.cell.params.get("seed") is not None})

@@ -9,6 +9,7 @@ from ..provenance import device_name
 from ..published import PublishedTable, load_published
 from ..schema import Row
 from ..series import Series, group, newest, split_series
+from ..words import counted
 from .compared import Compared, ComparedLine, Entry, Plain, compared_table
 from .tables import Table
 
@@ -93,7 +94,7 @@ def _caption(rows: Sequence[Row]) -> str:
     facts = [f"Data: {_DATA.get(str(params.get('data')), params.get('data'))}", f"Device: {device_name(rows[0])}"]
     facts.append(f"Images: {', '.join(sorted({_whole(row.metrics['images'] or 0) for row in rows if row.metrics}))}")
     facts.append(f"Input: {', '.join(sorted({str(row.cell.params.get('size')) for row in rows}))} pixels")
-    facts += [f"Only the first {params['limit']} images"] if params.get("limit") is not None else []
+    facts += [f"Only the first {counted(params['limit'], 'image')}"] if params.get("limit") is not None else []
     seeds = sorted({str(row.cell.params["seed"]) for row in rows if row.cell.params.get("seed") is not None})
     facts += [f"Seeds: {', '.join(seeds)}"] if seeds else []
     fingerprints = sorted((params.get("dataset_fingerprints") or {}).items())

@@ -9,6 +9,7 @@ from ..provenance import device_name
 from ..published import load_published
 from ..schema import Row
 from ..series import NUMBERED, group, newest, split_series
+from ..words import counted
 from .compared import Compared, ComparedLine, Entry, Plain, compared_table
 from .lines import Line, is_baseline, make_lines
 from .tables import Table
@@ -135,7 +136,7 @@ def _caption(device: str, rows: Sequence[Row]) -> str:
     facts = [f"Data: {', '.join(params['datasets'])}, {params['classes']} classes, {_DATA.get(kind, kind)}"]
     facts.append(f"Device: {device}")
     if params.get("limit") is not None:
-        facts.append(f"Only the first {params['limit']} images")
+        facts.append(f"Only the first {counted(params['limit'], 'image')}")
     if networks:
         long, short = params["scale"]
         facts.append(f"Images fitted to {long}x{short} pixels, aspect kept")

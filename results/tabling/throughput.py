@@ -8,6 +8,7 @@ from typing import Any
 from ..provenance import device_name
 from ..schema import Row
 from ..series import NUMBERED, group, mark, newest, split_series
+from ..words import counted
 from .latency_values import SUITE
 from .tables import LineSources, Table, legend, sources_of
 
@@ -43,11 +44,12 @@ def _table(device: str, settings: dict[str, Any], rows: Sequence[Row]) -> Table:
                 cells.append((one.label, str(res), mark(row.status), "-", "-", "-"))
             sources.append(sources_of(cells[-1], (row,), names=2))
     told = [str(value) for name, value in settings.items() if value is not None and name != "threads"]
+    told += [] if settings["threads"] is None else [counted(settings["threads"], "thread")]
     columns = (("", "backbone"), ("", "resolution"), ("images/s", "median"), ("images/s", "95 %"))
     return Table(
         "Throughput",
         f"Images a second at the best batch, in passes that follow each other without a pause. {device}, "
-        f"{', '.join(told)}, {settings['threads']} threads.",
+        f"{', '.join(told)}.",
         (*columns, ("", "best batch"), ("", "peak memory (MiB)")),
         tuple(cells),
         pd.DataFrame(records, dtype=object),

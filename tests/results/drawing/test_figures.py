@@ -9,7 +9,8 @@ from linbench.results.store import Store
 from PIL import Image
 from rows_for_tests import hq_row, latency_row, texts, three
 
-CURVE = {"curve/step": [1, 2, 3], "curve/loss": [3.0, None, 1.0], "curve/miou": [40.0, 60.0], "curve/miou_step": [0, 3]}
+CURVE = {"curve/step": [1, 2, 3], "curve/loss": [3.0, None, 1.0], "curve/probe_mbiou": [40.0, 60.0]}
+CURVE["curve/probe_mbiou_step"] = [0, 3]
 
 
 def sweep():
@@ -43,7 +44,7 @@ def test_learning_curves_are_a_file_a_backbone(tmp_path):
     paths = learning_curves([*rows, hq_row("vit-s", three(6, 5))], tmp_path)
     assert [path.name for path in paths] == [f"curve-rwkvsam-s-demo.{form}" for form in ("png", "svg", "pdf")]
     said = texts(paths[1])
-    for text in ("demo data", "Testor CPU 2000", "loss", "miou", "seed=1"):
+    for text in ("demo data (drawn)", "Testor CPU 2000", "loss", "probe mBIoU (%)", "seed=1"):
         assert text in said
 
 

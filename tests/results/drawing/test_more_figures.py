@@ -9,7 +9,7 @@ from linbench.results.gallery.tiles import Shown, pack_mask, save_tile, shown_sa
 from PIL import Image
 from rows_for_tests import hq_row, latency_row, texts, three
 
-COLUMN_PIXELS = 990
+PAGE_PIXELS = 2070
 
 
 def rate_row(backbone, rate, **params):
@@ -24,7 +24,7 @@ def test_figure1_joins_speed_and_quality_of_the_same_backbone(tmp_path):
     rows += [latency_row("rwkvsam-s", 1024, 25.0), latency_row("vit-s", 1024, 50.0), latency_row("vit-s", 512, 9.0)]
     rows += [latency_row("vit-s", 1024, 20.0, device="GPU B")]
     png, svg, pdf = figure1(rows, tmp_path)
-    assert Image.open(png).size[0] == COLUMN_PIXELS
+    assert Image.open(png).size[0] == PAGE_PIXELS
     said = texts(svg)
     for text in ("rwkvsam-s (19.7 M)", "vit-s (19.7 M)", "Testor CPU 2000", "GPU B", "images/s", "demo data"):
         assert text in said

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from linbench.errors import UsageError
+from linbench.results.drawing.marks import sealed
 from linbench.results.reporting.check import check_report
 from linbench.results.reporting.report import TABLES, ReportOptions, make_report, write_report
 from linbench.results.reporting.what_to_run import COMMANDS, how_to_make
@@ -128,6 +129,30 @@ def test_a_check_fails_when_a_row_is_gone_or_came_later(store):
     }
 
 
+def test_a_check_names_pictures_that_were_changed_by_hand(store):
+    write_report(store, store.root)
+    figures = store.root / "figures"
+    for name, harm in (
+        ("figure3.svg", lambda data: data.replace(b"stroke", b"stroke ", 1)),
+        ("memory.pdf", lambda data: data + b"% more"),
+        ("memory.svg", lambda data: data[: data.rindex(b"<!-- linbench seal")]),
+    ):
+        (figures / name).write_bytes(harm((figures / name).read_bytes()))
+    sheet = (figures / "figure3.png").read_bytes()
+    (figures / "gallery-whole-demo.png").write_bytes(sheet)
+    (figures / "gallery-changed-demo.png").write_bytes(sheet[:-1] + b"x")
+    faults, _ = check_report(store, store.root)
+    assert faults == [
+        "figures/figure3.svg: was changed after it was written; run `bench report`",
+        "figures/memory.svg: carries no seal of its bytes; `bench report` draws it anew",
+        "figures/memory.pdf: was changed after it was written; run `bench report`",
+        "figures/gallery-changed-demo.png: was changed after it was written; score again, or remove it",
+    ]
+    write_report(store, store.root)
+    (figures / "gallery-changed-demo.png").unlink()
+    assert check_report(store, store.root)[0] == []
+
+
 def test_pictures_of_another_machine_pass_and_so_do_the_last_digits_of_csv(store):
     from PIL import Image, PngImagePlugin
 
@@ -137,6 +162,7 @@ def test_pictures_of_another_machine_pass_and_so_do_the_last_digits_of_csv(store
         kept = PngImagePlugin.PngInfo()
         kept.add_text("Description", picture.info["Description"])
         picture.resize((picture.width // 2, picture.height // 2)).save(path, pnginfo=kept)
+    path.write_bytes(sealed(path.read_bytes()))
     csv = store.root / "tables" / "latency.csv"
     csv.write_text(csv.read_text().replace("2.06", "2.0600000000000005"))
     assert check_report(store, store.root)[0] == []
