@@ -44,6 +44,21 @@ def select_rows(
     return [row for row in rows if fits(row)]
 
 
+def why_none(rows: Sequence[Row], **asked: str | None) -> str:
+    """Why `select_rows` found none with the same arguments, in one line: what was asked for, and what there is."""
+    there = {
+        "suite": {row.cell.suite for row in rows},
+        "backbone": {row.cell.backbone for row in rows},
+        "status": {row.status for row in rows},
+    }
+    given = [name for name in there if asked.get(name)]
+    if not rows or not given:
+        return "there are no rows"
+    options = " ".join(f"--{name} {asked[name]}" for name in given)
+    known = "; ".join(f"{name} {', '.join(sorted(there[name]))}" for name in given)
+    return f"no row matches {options}; there are rows of {known}"
+
+
 def rows_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """One line a row: what it is of, `params.*`, `metrics.*`, and where it comes from; lists and objects as JSON."""
     import pandas as pd

@@ -7,30 +7,43 @@ from dataclasses import replace
 
 from ..provenance import device_name
 from ..schema import Cell, Row
-from ..words import counted
 
 
 def mix_devices(rows: Sequence[Row]) -> list[Row]:
     """The rows under one joint device name, which numbers the devices; each cell says by `machine` which it is from.
 
-    Rows of one device alone stay as they are. A number of threads is part of what a machine is here, so that a CPU's
-    rows may stand beside a GPU's, which have none.
+    Rows of one device alone stay as they are. Numbers of threads are told with the machine, so that a CPU's rows may
+    stand beside a GPU's, which have none; a cell's `machine` tells its own where one device's rows differ in it.
     """
-    names = sorted({_machine(row) for row in rows})
+    threads: dict[str, set[int]] = {}
+    for row in rows:
+        threads.setdefault(device_name(row), set()).update(_threads(row))
+    names = sorted(threads)
     if len(names) < 2:
         return list(rows)
-    joint = "several devices, mixed as asked for: " + "; ".join(
-        f"{place} {name}" for place, name in enumerate(names, 1)
-    )
-    return [_moved(row, names.index(_machine(row)) + 1, joint) for row in rows]
+    told = [f"{place} {_with(name, sorted(threads[name]))}" for place, name in enumerate(names, 1)]
+    joint = f"several devices, mixed as asked for: {'; '.join(told)}"
+    moved = []
+    for row in rows:
+        name = device_name(row)
+        machine: int | str = names.index(name) + 1
+        if len(threads[name]) > 1 and _threads(row):
+            machine = _with(str(machine), _threads(row))
+        moved.append(_moved(row, machine, joint))
+    return moved
 
 
-def _machine(row: Row) -> str:
-    threads = row.cell.params.get("threads")
-    return device_name(row) + (f", {counted(threads, 'thread')}" if threads is not None else "")
+def _threads(row: Row) -> list[int]:
+    count = row.cell.params.get("threads")
+    return [count] if isinstance(count, int) else []
 
 
-def _moved(row: Row, machine: int, joint: str) -> Row:
+def _with(name: str, threads: Sequence[int]) -> str:
+    unit = "thread" if threads == [1] else "threads"
+    return f"{name}, {' or '.join(map(str, threads))} {unit}" if threads else name
+
+
+def _moved(row: Row, machine: int | str, joint: str) -> Row:
     params = {name: value for name, value in row.cell.params.items() if name not in ("device", "threads")}
     device = {**(row.provenance.get("device") or {}), "name": joint}
     cell = Cell(row.cell.suite, row.cell.backbone, {**params, "machine": machine})

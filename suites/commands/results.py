@@ -45,6 +45,11 @@ def list_rows(
     from ...results.provenance import device_name
     from ..terminal import show_records
 
+    rows, why_none = _selected(results, suite, backbone, status, every)
+    if not rows:
+        print(why_none, file=sys.stderr)
+        if not as_json:
+            return
     records = [
         {
             "suite": row.cell.suite,
@@ -55,7 +60,7 @@ def list_rows(
             "device": device_name(row),
             "error": row.error,
         }
-        for row in _selected(results, suite, backbone, status, every)
+        for row in rows
     ]
     show_records(records, as_json)
 
@@ -68,7 +73,7 @@ def show_row(
     results: Results = None,
 ) -> None:
     """Show rows whole, as JSON."""
-    found = [row for row in _selected(results, None, None, None, every) if row.cell.key.startswith(key)]
+    found = [row for row in _selected(results, None, None, None, every)[0] if row.cell.key.startswith(key)]
     if not found:
         raise UsageError(f"no row's key begins with '{key}'; `bench results ls` lists the keys")
     told = [row.to_dict() if samples else {**row.to_dict(), "samples": sorted(row.samples)} for row in found]
@@ -94,7 +99,9 @@ def export(
     """Write rows to a file for other programs."""
     from ...results.export import write_export
 
-    rows = _selected(results, suite, backbone, status, every)
+    rows, why_none = _selected(results, suite, backbone, status, every)
+    if not rows:
+        raise UsageError(f"nothing to export: {why_none}; `bench results ls` lists the rows")
     write_export(rows, out, form or out.suffix.lstrip(".") or "csv")
     print(f"{len(rows)} rows in {out}")
 
@@ -123,11 +130,14 @@ def gc(dry_run: DryRun = False, results: Results = None, as_json: AsJson = False
 
 def _selected(
     results: Path | None, suite: str | None, backbone: str | None, status: str | None, every: bool
-) -> list[Row]:
-    from ...results.export import select_rows
+) -> tuple[list[Row], str]:
+    """The rows that fit, and why there are none where there are none."""
+    from ...results.export import select_rows, why_none
     from ...results.series import newest
 
-    rows, problems = open_store(results).scan()
+    store = open_store(results)
+    rows, problems = store.scan()
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
-    return select_rows(rows if every else newest(rows), suite=suite, backbone=backbone, status=status)
+    asked = {"suite": suite, "backbone": backbone, "status": status}
+    return select_rows(rows if every else newest(rows), **asked), f"{why_none(rows, **asked)} under {store.root}/runs"

@@ -42,6 +42,25 @@ def test_ls_filters_and_knows_superseded_rows(bench):
     assert "rwkvsam-s" not in shown
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--suite", "nosuch"], "no row matches --suite nosuch; there are rows of suite latency, sam-hq under results"),
+        (["-b", "vit-?", "--status", "failed"], "backbone rwkvsam-s, vit-s, vit-t; status ok, oom"),
+        (["--results", "empty"], "there are no rows under empty/runs"),
+    ],
+)
+def test_what_matches_no_row_says_what_there_is(bench, tmp_path, options, told):
+    code, out, err = bench("results", "ls", *options)
+    assert (code, out) == (0, "")
+    assert told in err.replace(f"{tmp_path}/", "")
+    assert json.loads(bench("results", "ls", *options, "--json")[1]) == []
+    code, _, err = bench("results", "export", "rows.csv", *options)
+    assert code == 2
+    assert err.startswith("error: nothing to export: ")
+    assert not (tmp_path / "rows.csv").exists()
+
+
 def test_show_prints_a_row_by_the_begin_of_its_key(bench):
     key = hq_row("rwkvsam-s", three(66, 55)).cell.key
     assert json.loads(bench("results", "show", key[:8])[1])["metrics"]["DIS/miou"] == 66

@@ -4,6 +4,7 @@ import pytest
 from linbench.results.reporting.mixing import mix_devices
 from linbench.results.tabling.best import best_parts, read_number
 from linbench.results.tabling.latex import to_latex
+from linbench.results.tabling.latency import latency_tables
 from linbench.results.tabling.measured_only import without_published
 from linbench.results.tabling.table3 import table3
 from linbench.results.tabling.tables import to_markdown
@@ -75,7 +76,13 @@ def test_devices_share_a_table_only_where_asked_for():
     assert mix_devices(rows[:1]) == rows[:1]
 
 
-def test_a_cpus_threads_are_part_of_what_a_machine_is():
+def test_a_cpu_with_several_threads_is_one_machine():
     rows = [latency_row("vit-s", 512, 1.0, threads=1), latency_row("vit-s", 512, 0.6)]
-    assert {row.cell.params["machine"] for row in mix_devices(rows)} == {1, 2}
-    assert len({row.cell.key for row in mix_devices(rows)}) == 2
+    assert mix_devices(rows) == rows
+    gpu = latency_row("vit-s", 512, 0.1, device="GPU B", threads=None)
+    assert [row.cell.params["machine"] for row in mix_devices([rows[0], gpu])] == [2, 1]
+    mixed = mix_devices([*rows, gpu])
+    assert [row.cell.params["machine"] for row in mixed] == ["2, 1 threads", "2, 2 threads", 1]
+    overview, _ = latency_tables(mixed)
+    assert "1 GPU B; 2 Testor CPU 2000, 1 or 2 threads" in overview.caption
+    assert "vit-s (machine=2, 1 threads)" in {line[0] for line in overview.cells}
