@@ -44,8 +44,15 @@ def find_sides(store: Store, first: str, second: str) -> Sides | None:
     if any(folders):
         folder, other = (first, second) if folders[0] else (second, first)
         raise UsageError(f"'{folder}' is a results folder and '{other}' is none (no runs/ in it); give two of a kind")
-    if not all(_COMMIT.fullmatch(text) for text in (first, second)):
+    commits = [_COMMIT.fullmatch(text) is not None for text in (first, second)]
+    if not any(commits):
         return None
+    if not all(commits):
+        commit, other = (first, second) if commits[0] else (second, first)
+        raise UsageError(
+            f"'{commit}' is a commit and '{other}' is none (seven or more hexadecimal digits); give two of a kind: "
+            "commits, results folders, or backbones and systems"
+        )
     rows, problems = store.scan()
     before, after = (_of_commit(rows, text) for text in (first, second))
     if not before or not after:

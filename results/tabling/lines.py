@@ -86,17 +86,31 @@ def is_baseline(backbone: str) -> bool:
     return backbone.startswith("baseline:")
 
 
-def make_lines(series: Sequence[Series], table: PublishedTable | None) -> list[Line]:
-    """Lines in the paper's order, a published row without a measurement included; then the rest, baselines last.
+def paper_lines_of(parts: Sequence[Sequence[Row]], table: PublishedTable) -> Sequence[Row] | None:
+    """The rows in whose table the lines stand that only the paper has, so that these stand once.
+
+    Those of real data before others, then those with the most published rows measured, then the first.
+    """
+
+    def rank(rows: Sequence[Row]) -> tuple[bool, int]:
+        measured = {found.label for row in rows if (found := table.row(row.cell.backbone))}
+        return rows[0].cell.params.get("data") == "real", len(measured)
+
+    return max(parts, key=rank, default=None)
+
+
+def make_lines(series: Sequence[Series], table: PublishedTable | None, *, unmeasured: bool = False) -> list[Line]:
+    """Lines in the paper's order, then the rest, baselines last.
 
     Args:
         series: The measurements.
         table: The published table, or None where nothing published is comparable in kind.
+        unmeasured: Also a line for each published row without a measurement.
     """
     printed = table.rows if table else ()
     lines = [Line(table.row(one.backbone) if table else None, one) for one in series]
     taken = [line.published for line in lines]
-    lines += [Line(row, None) for row in printed if row not in taken]
+    lines += [Line(row, None) for row in printed if unmeasured and row not in taken]
 
     def order(line: Line) -> tuple[Any, ...]:
         rank = printed.index(line.published) if line.published else len(printed)

@@ -11,7 +11,7 @@ from ..published import PublishedRow, PublishedTable, load_published
 from ..schema import Row
 from ..series import NUMBERED, Series, group, newest, split_series
 from ..words import counted
-from .lines import Line, is_baseline, make_lines, number, pair
+from .lines import Line, is_baseline, make_lines, number, pair, paper_lines_of
 from .tables import Source, Table, legend
 
 SUITE = "sam-hq"
@@ -38,20 +38,24 @@ _Column = tuple[tuple[str, str], Callable[[Line], str]]
 def table3(rows: Sequence[Row]) -> list[Table]:
     """Build one table for each device, data, protocol and frame size among the rows of suite `sam-hq`.
 
-    Seeds of one system are averaged (mean±standard deviation). A published row without a measurement keeps its line
-    where the data has the paper's data sets. Baselines join every table of the same data, whatever their device.
+    Seeds of one system are averaged (mean±standard deviation). Published rows without a measurement keep their lines
+    in one of the tables whose data have the paper's data sets (`paper_lines_of`). Baselines join every table of the
+    same data, whatever their device.
     """
     measured = [row for row in newest(rows) if row.cell.suite == SUITE]
     networks = group((row for row in measured if not is_baseline(row.cell.backbone)), _key)
     baselines = [row for row in measured if is_baseline(row.cell.backbone)]
     joined: set[str] = set()
-    tables = []
+    parts = []
     for key, members in networks:
         fitting = [row for row in baselines if _joins(row, key)]
         joined |= {row.cell.key for row in fitting}
-        tables.append(_table(key[0], [*members, *fitting]))
+        parts.append((key[0], [*members, *fitting]))
     alone = group((row for row in baselines if row.cell.key not in joined), _key)
-    return tables + [_table(key[0], found) for key, found in alone]
+    parts += [(key[0], found) for key, found in alone]
+    published = load_published()["table3"]
+    whole = paper_lines_of([found for _, found in parts if {*_datasets(found)} & {*PAPER_DATASETS}], published)
+    return [_table(device, found, published, unmeasured=found is whole) for device, found in parts]
 
 
 def _key(row: Row) -> tuple[Any, ...]:
@@ -65,15 +69,15 @@ def _joins(baseline: Row, key: tuple[Any, ...]) -> bool:
     return tuple(data) == key[1:-1] and frame in {None, key[-1]}
 
 
-def _table(device: str, rows: list[Row]) -> Table:
+def _table(device: str, rows: list[Row], table: PublishedTable, *, unmeasured: bool) -> Table:
     import pandas as pd
 
     params = rows[0].cell.params
     datasets = _datasets(rows)
-    published = load_published()["table3"] if set(datasets) & set(PAPER_DATASETS) else None
-    comparable = published is not None and params.get("data") == "real"
     series = split_series(rows, varying=("seed",), shown=(*_TELLING, "device", "frame"))
-    lines = make_lines(series, published)
+    lines = make_lines(series, table if {*datasets} & {*PAPER_DATASETS} else None, unmeasured=unmeasured)
+    published = table if any(line.published for line in lines) else None
+    comparable = published is not None and params.get("data") == "real"
     columns = _columns(lines, datasets, published=published is not None, comparable=comparable)
     cells = tuple(tuple(show(line) for _, show in columns) for line in lines)
     shared = {"device": device, "data": params.get("data"), "protocol": params.get("protocol")}

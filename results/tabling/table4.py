@@ -11,6 +11,7 @@ from ..schema import Row
 from ..series import Series, group, newest, split_series
 from ..words import counted
 from .compared import Compared, ComparedLine, Entry, Plain, compared_table
+from .lines import paper_lines_of
 from .tables import Table
 
 SUITE = "classification"
@@ -25,11 +26,13 @@ _SHOWN = ("recipe", "weights", "weights_sha256", "preprocessing", "device", "tra
 def table4(rows: Sequence[Row]) -> list[Table]:
     """One table for each device and data among the rows of suite `classification`.
 
-    Seeds of one classifier are averaged (mean±standard deviation). A published row without a measurement keeps its
-    line.
+    Seeds of one classifier are averaged (mean±standard deviation). Published rows without a measurement keep their
+    lines in one of the tables (`paper_lines_of`).
     """
-    measured = [row for row in newest(rows) if row.cell.suite == SUITE]
-    return [_table(members) for _, members in group(measured, _key)]
+    parts = [members for _, members in group((row for row in newest(rows) if row.cell.suite == SUITE), _key)]
+    published = load_published()["table4"]
+    whole = paper_lines_of(parts, published)
+    return [_table(members, published, unmeasured=members is whole) for members in parts]
 
 
 def _key(row: Row) -> tuple[Any, ...]:
@@ -37,8 +40,7 @@ def _key(row: Row) -> tuple[Any, ...]:
     return device_name(row), params.get("data"), dict(params.get("dataset_fingerprints") or {}), params.get("limit")
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    published = load_published()["table4"]
+def _table(rows: Sequence[Row], published: PublishedTable, *, unmeasured: bool) -> Table:
     params = rows[0].cell.params
     comparable = params.get("data") == "real" and params.get("limit") is None
     columns: list[Compared | Plain] = [
@@ -59,7 +61,7 @@ def _table(rows: Sequence[Row]) -> Table:
     return compared_table(
         "Top-1 accuracy on ImageNet, in percent",
         _caption(rows),
-        _lines(split_series(rows, varying=("seed",), shown=_SHOWN), published),
+        _lines(split_series(rows, varying=("seed",), shown=_SHOWN), published, unmeasured=unmeasured),
         columns,
         published,
         notes=notes,
@@ -67,7 +69,7 @@ def _table(rows: Sequence[Row]) -> Table:
     )
 
 
-def _lines(series: Sequence[Series], published: PublishedTable) -> list[ComparedLine]:
+def _lines(series: Sequence[Series], published: PublishedTable, *, unmeasured: bool) -> list[ComparedLine]:
     def order(line: ComparedLine) -> tuple[int, str]:
         place = published.rows.index(line.published) if line.published else len(published.rows)
         return place, line.label
@@ -77,7 +79,7 @@ def _lines(series: Sequence[Series], published: PublishedTable) -> list[Compared
         for one in series
     ]
     taken = [line.published for line in lines]
-    lines += [ComparedLine(row.label, row, {}) for row in published.rows if row not in taken]
+    lines += [ComparedLine(row.label, row, {}) for row in published.rows if unmeasured and row not in taken]
     return sorted(lines, key=order)
 
 

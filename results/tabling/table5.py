@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..provenance import device_name
-from ..published import load_published
+from ..published import PublishedTable, load_published
 from ..schema import Row
 from ..series import NUMBERED, group, newest, split_series
 from ..words import counted
 from .compared import Compared, ComparedLine, Entry, Plain, compared_table
-from .lines import Line, is_baseline, make_lines
+from .lines import Line, is_baseline, make_lines, paper_lines_of
 from .tables import Table
 
 SUITE = "ade20k"
@@ -32,20 +32,23 @@ _TOLD_BAD = 3
 def table5(rows: Sequence[Row]) -> list[Table]:
     """Build one table for each device, data, and way of inference among the rows of suite `ade20k`.
 
-    Seeds of one backbone are averaged. A published row without a measurement keeps its line where the data are
-    ADE20K's, or drawn in their layout. The baseline joins every table of the same data, whatever its device.
+    Seeds of one backbone are averaged. Published rows without a measurement keep their lines in one of the tables whose
+    data are ADE20K's, or drawn in their layout (`paper_lines_of`). The baseline joins every table of the same data,
+    whatever its device.
     """
     measured = [row for row in newest(rows) if row.cell.suite == SUITE]
     networks = group((row for row in measured if not is_baseline(row.cell.backbone)), _key)
     baselines = [row for row in measured if is_baseline(row.cell.backbone)]
     joined: set[int] = set()
-    tables = []
+    parts = []
     for key, members in networks:
         fitting = [row for row in baselines if _params(row, _SHARED) == key[1]]
         joined |= {id(row) for row in fitting}
-        tables.append(_table(key[0], [*members, *fitting]))
-    alone = group((row for row in baselines if id(row) not in joined), _key)
-    return tables + [_table(key[0], members) for key, members in alone]
+        parts.append((key[0], [*members, *fitting]))
+    parts += [(key[0], found) for key, found in group((row for row in baselines if id(row) not in joined), _key)]
+    published = load_published()["table5"]
+    whole = paper_lines_of([found for _, found in parts if _dataset(found) == PAPER_DATASET], published)
+    return [_table(device, found, published, unmeasured=found is whole) for device, found in parts]
 
 
 def _key(row: Row) -> tuple[Any, ...]:
@@ -56,13 +59,15 @@ def _params(row: Row, names: Sequence[str]) -> list[Any]:
     return [row.cell.params.get(name) for name in names]
 
 
-def _table(device: str, rows: list[Row]) -> Table:
-    params = rows[0].cell.params
-    dataset = ", ".join(params["datasets"])
-    published = load_published()["table5"]
+def _dataset(rows: Sequence[Row]) -> str:
+    return ", ".join(rows[0].cell.params["datasets"])
+
+
+def _table(device: str, rows: list[Row], published: PublishedTable, *, unmeasured: bool) -> Table:
+    params, dataset = rows[0].cell.params, _dataset(rows)
     shown = published if dataset == PAPER_DATASET else None
     series = split_series(rows, varying=("seed",), shown=(*_SHOWN, *_NETWORKS, "device", "kernels"))
-    lines = [_compared(line) for line in make_lines(series, shown)]
+    lines = [_compared(line) for line in make_lines(series, shown, unmeasured=unmeasured)]
     whole = params["data"] == "real" and params["limit"] is None
     columns: list[Compared | Plain] = [
         Plain("", "decoder", lambda line: line.extra["decoder"] or "-"),

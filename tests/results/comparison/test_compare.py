@@ -120,6 +120,12 @@ def test_two_results_folders(tmp_path):
         find_sides(here, str(tmp_path / "one"), "vit-s")
 
 
+@pytest.mark.parametrize("sides", [("81be39d", "vit-s"), ("vit-s", "81be39d")])
+def test_a_commit_is_compared_with_a_commit_alone(tmp_path, sides):
+    with pytest.raises(UsageError, match=r"'81be39d' is a commit and 'vit-s' is none .* two of a kind"):
+        find_sides(Store(tmp_path), *sides)
+
+
 def test_speed_ups_of_the_table_are_paired_and_the_noise_floor_stands_below(tmp_path):
     rows = [timed("vit-s", 512, 105.0), timed("rwkvsam-s", 512, 100.0)]
     assert latency_ratio(*rows)[1] == 6

@@ -34,6 +34,20 @@ def test_a_measured_system_stands_beside_its_published_numbers():
     assert len(table.cells) == len(load_published()["table3"].rows)
 
 
+def test_lines_that_only_the_paper_has_stand_once():
+    ablation = [hq_row("rwkvsam-t", three(9, 9), datasets=["DIS"], refine=name) for name in ("conv", "rwkv")]
+    for row in ablation:
+        row.cell.params["dataset_fingerprints"] = {"DIS": "d"}
+    folders = hq_row("rwkvsam-s", three(60, 50), data="folders")
+    rows = [*ablation, hq_row("vim-s", three(50, 40)), folders, hq_row("rwkvsam-s", three(66, 55), data="real")]
+    tables = table3(rows)
+    only_there = [[line[0] for line in table.cells if line[1] == "only there"] for table in tables]
+    assert [len(names) for names in only_there if names] == [len(load_published()["table3"].rows) - 1]
+    whole = tables[next(place for place, names in enumerate(only_there) if names)]
+    assert "Data: real" in whole.caption
+    assert not any("paper" in name for table in tables for _, name in table.columns if "refine" in table.cells[0][0])
+
+
 def test_demo_data_is_named_and_no_difference_is_drawn():
     (table,) = table3([hq_row("rwkvsam-s", three(66, 55))])
     assert "procedurally drawn; not comparable" in table.caption
