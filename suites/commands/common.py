@@ -94,7 +94,7 @@ def folders_in(option: str, texts: Iterable[str] | None) -> tuple[tuple[str, Pat
 def open_store(results: Path | None, cache: Path | None = None) -> Store:
     """The store below the results folder, for rows of this installation."""
     from ... import settings
-    from ..training.follower import store_class
+    from ..training.shared_store import store_class
 
     return store_class()(settings.results_root(results), installation=settings.installation(cache))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -64,6 +65,22 @@ def join(device: str) -> None:
     """
     if world_size() > 1:
         PartialState(cpu=device == "cpu", timeout=PATIENCE)
+        _board()
+
+
+def is_first(name: str) -> bool:
+    """Whether no other process of this run has asked this for the same name; true where the others are out of reach."""
+    try:
+        return world_size() == 1 or _board().add(name, 1) == 1
+    except RuntimeError:
+        return True
+
+
+@lru_cache(maxsize=1)
+def _board() -> torch.distributed.Store:
+    """Where all processes can count, whether or not they still work together."""
+    store, _, _ = next(torch.distributed.rendezvous("env://"))
+    return torch.distributed.PrefixStore("linbench", store)
 
 
 def leave() -> None:

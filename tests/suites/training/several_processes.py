@@ -14,13 +14,16 @@ from pathlib import Path
 import torch
 from accelerate import FullyShardedDataParallelPlugin
 from accelerate.utils import DistributedType
+from linbench.results.schema import Cell
+from linbench.suites.failures import failed_row
 from linbench.suites.training.accelerators import open_accelerator
 from linbench.suites.training.engine import train_stage
 from linbench.suites.training.options import EngineOptions
 from linbench.suites.training.passes import cut
 from linbench.suites.training.processes import rank
 from linbench.suites.training.recipes import Optimisation
-from linbench.suites.training.shards import gathered, my_share
+from linbench.suites.training.shards import gathered, join, my_share
+from linbench.suites.training.shared_store import store_class
 from rich.progress import Progress
 from torch import nn
 
@@ -104,7 +107,16 @@ def train(folder, accelerator, **changes):
 
 
 def main(folder, **changes):
+    join("cpu")
     accelerator = open_accelerator("fp32", "cpu")
+    try:
+        run(folder, accelerator, **changes)
+    except Exception as error:
+        store_class()(folder / "results").write(failed_row(Cell("sam-hq", "test"), error, "cpu"))
+        raise
+
+
+def run(folder, accelerator, **changes):
     told = {"plain": train(folder / "plain", accelerator, **changes), "scores": score()}
     # What `accelerate launch --use_fsdp --fsdp_version 2` sets up, which it does where there are accelerators only.
     accelerator.state.distributed_type = DistributedType.FSDP

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from linbench.errors import LinBenchError, UsageError
+from linbench.results.store import Store
 from linbench.suites.training import shards
 from linbench.suites.training.accelerators import open_accelerator
 from linbench.suites.training.recipes import DEMO
@@ -72,13 +73,15 @@ def test_two_processes_train_and_score_as_one(tmp_path, script, monkeypatch):
     assert len((tmp_path / "plain" / "log.jsonl").read_text().splitlines()) == 20, "one process tells"
 
 
-def test_what_fails_in_one_process_ends_both_and_names_the_sample(tmp_path):
+def test_what_fails_in_one_process_ends_both_in_one_row_that_names_the_sample(tmp_path):
     """Sample 43 is the second process's in step 3."""
     code, errors = launch(tmp_path, "broken=43")
     assert code not in (0, None)
     assert "the loss of test is not finite at step 3" in errors
     assert "samples 42, 43, 44, 45, 46, 47" in errors
     assert not list(tmp_path.glob("*.json"))
+    (row,) = Store(tmp_path / "results").rows()
+    assert "the loss of test is not finite at step 3" in row.error
 
 
 @pytest.mark.parametrize(("images", "per_pass", "processes"), [(4, None, 3), (12, 6, 4), (8, 8, 2)])
