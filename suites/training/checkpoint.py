@@ -124,7 +124,7 @@ class Checkpointer:
             raise StoreError(
                 f"cannot write a checkpoint below {self.folder}: {error}; free space or choose another LINBENCH_CACHE"
             ) from error
-        for old in self._steps()[: -self.keep]:
+        for old in self.steps()[: -self.keep]:
             shutil.rmtree(self.folder / f"{PREFIX}{old}", ignore_errors=True)
 
     def restore(
@@ -138,7 +138,7 @@ class Checkpointer:
         Raises:
             WeightsError: A checkpoint is there but damaged or of another model.
         """
-        steps = self._steps()
+        steps = self.steps()
         if not steps:
             return None
         folder = self.folder / f"{PREFIX}{steps[-1]}"
@@ -157,7 +157,8 @@ class Checkpointer:
         for folder in (*self.folder.glob(f"{PREFIX}*"), *self.folder.glob(f".{PREFIX}*")):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _steps(self) -> list[int]:
+    def steps(self) -> list[int]:
+        """After which steps there are checkpoints, rising."""
         names = [p.name.removeprefix(PREFIX) for p in self.folder.glob(f"{PREFIX}*")]
         return sorted(int(name) for name in names if name.isdigit())
 

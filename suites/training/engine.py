@@ -336,10 +336,10 @@ class _Stage:
             samples = batch["samples"].tolist()
             names = getattr(self.batches, "names", None)
             shown = f"; samples {', '.join(map(str, samples if names is None else names(samples)))}"
+        kept = f"the last checkpoint is kept in {self.folder}" if self.checkpointer.steps() else "no checkpoint is kept"
         return LinBenchError(
-            f"the {what} of {self.name} is not finite at step {self.curve.steps} ({values}{shown}); the "
-            f"last checkpoint is kept in {self.folder}: lower the learning rate (--set ...lr=...) or use "
-            "--set precision=fp32"
+            f"the {what} of {self.name} is not finite at step {self.curve.steps} ({values}{shown}); {kept}: lower the "
+            "learning rate (--set ...lr=...) or use --set precision=fp32"
         )
 
     def tell(self, loss: float, speed: float, wait: float, fraction: float) -> None:

@@ -95,6 +95,7 @@ def test_a_loss_that_is_not_finite_names_step_and_samples_and_keeps_the_checkpoi
     with pytest.raises(LinBenchError, match=r"loss of test is not finite at step 5 .*set/20.png, set/21.png") as caught:
         train(tmp_path, stream=Stream(spoilt=22))
     assert "\n" not in str(caught.value)
+    assert f"the last checkpoint is kept in {tmp_path}" in str(caught.value)
     assert [path.name for path in tmp_path.glob("step-*")] == ["step-5"]
     module, curve = train(tmp_path)
     assert curve.steps == 12
@@ -110,7 +111,7 @@ def test_a_gradient_that_is_not_finite_is_not_trained_on(tmp_path):
     module = Cliff()
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
-    with pytest.raises(LinBenchError, match=r"gradient of test is not finite at step 0 .*set/0.png"):
+    with pytest.raises(LinBenchError, match=r"gradient of test is not finite at step 0 .*set/0.png.*no checkpoint is"):
         train(tmp_path, module=module)
     assert torch.isfinite(module.layer.weight).all()
 
