@@ -210,7 +210,7 @@ def train_rwkvsam(
         size=size,
         stages=names_in([stages]),
         start=start,
-        imagenet=load_recipe(first, [text.removeprefix(PREFIX) for text in ours], IMAGENET),
+        imagenet=load_recipe(first, ours, IMAGENET, PREFIX),
         recipe=load_recipe(recipe, [text for text in set_ or () if text not in ours]),
         teacher=teacher,
         teacher_weights=teacher_weights,

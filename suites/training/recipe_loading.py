@@ -22,29 +22,32 @@ else:
 RecipeT = TypeVar("RecipeT")
 
 
-def load_from(recipes: Mapping[str, RecipeT], name: str, overrides: Sequence[str] = ()) -> RecipeT:
+def load_from(
+    recipes: Mapping[str, RecipeT], name: str, overrides: Sequence[str] = (), *, prefix: str = ""
+) -> RecipeT:
     """Find a recipe and change values of it.
 
     Args:
         recipes: Frozen dataclasses with a field `name`; their values are single values, tuples or such dataclasses.
-        name: One of `recipes`, or the path of a TOML file. A file may name its `base` and give only what differs.
+        name: One of `recipes`, or the path of a TOML file. A file may name its `base` and give only what differs; the
+            text `none` in it is no value, as in an override.
         overrides: `key=value` texts; nested keys with a dot, for example `joint.lr=1e-4`.
+        prefix: What the keys of all overrides begin with, and those in messages.
 
     Raises:
         UsageError: Unknown recipe or key (the nearest is named), or a value of another type or out of range.
     """
     recipe, changes = (recipes[name], {}) if name in recipes else _from_file(Path(name), recipes)
+    keys = list(_keys(recipe))
     for text in overrides:
         key, found, value = text.partition("=")
         if not found:
-            example = next(iter(_keys(recipe)))
-            raise UsageError(f"cannot read --set '{text}'; expected key=value, for example {example}=...")
-        changes[key.strip()] = _parse(value.strip())
-    keys = list(_keys(recipe))
+            raise UsageError(f"cannot read --set '{text}'; expected key=value, for example {prefix}{keys[0]}=...")
+        changes[key.strip().removeprefix(prefix)] = _parse(value.strip())
     for key in changes:
         if key not in keys:
-            raise UsageError(f"recipes have no key '{key}'; {_hint(key, keys)}")
-    return typing.cast(RecipeT, _replaced(recipe, changes))
+            raise UsageError(f"recipes have no key '{prefix}{key}'; {_hint(key, keys, prefix)}")
+    return typing.cast(RecipeT, _replaced(recipe, changes, prefix))
 
 
 def _from_file(path: Path, recipes: Mapping[str, RecipeT]) -> tuple[RecipeT, dict[str, Any]]:
@@ -91,20 +94,21 @@ def _keys(recipe: Any, prefix: str = "") -> Iterator[str]:
             yield prefix + field.name
 
 
-def _hint(key: str, keys: Sequence[str]) -> str:
-    deeper = [known for known in keys if known.startswith(f"{key}.")]
+def _hint(key: str, keys: Sequence[str], prefix: str) -> str:
+    deeper = [prefix + known for known in keys if known.startswith(f"{key}.")]
     if deeper:
         return f"it is a group: {', '.join(deeper)}"
     above = next((known for known in keys if key.startswith(f"{known}.")), None)
     if above is not None:
-        return f"it goes too deep: '{above}' is a single value"
+        return f"it goes too deep: '{prefix}{above}' is a single value"
     # A key without its group, or in another one, is told by its last part.
     near = [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]]
     near = near or difflib.get_close_matches(key, keys, n=1, cutoff=0.75)
-    return f"did you mean {' or '.join(near)}?" if near else f"here: {', '.join(keys)}"
+    told = [prefix + known for known in near or keys]
+    return f"did you mean {' or '.join(told)}?" if near else f"here: {', '.join(told)}"
 
 
-def _replaced(node: Any, changes: Mapping[str, Any], above: str = "") -> Any:
+def _replaced(node: Any, changes: Mapping[str, Any], above: str) -> Any:
     """A recipe with all changes made at once, because one may be in range only beside another."""
     hints = typing.get_type_hints(type(node))
     values: dict[str, Any] = {}
@@ -114,13 +118,16 @@ def _replaced(node: Any, changes: Mapping[str, Any], above: str = "") -> Any:
         values[name] = (
             _replaced(getattr(node, name), group, f"{key}.") if group else _coerced(changes[name], hints[name], key)
         )
-    return replace(node, **values)
+    try:
+        return replace(node, **values)
+    except UsageError as error:
+        raise UsageError(f"{above.removesuffix('.')}: {error}" if above else str(error)) from None
 
 
 def _coerced(value: Any, hint: Any, key: str) -> Any:
     choices = typing.get_args(hint)
     optional = type(None) in choices
-    if value is None and optional:
+    if optional and value in (None, "none"):
         return None
     plain = next(choice for choice in choices if choice is not type(None)) if optional else hint
     items = typing.get_args(plain)

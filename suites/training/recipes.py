@@ -235,18 +235,23 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe: ...
 
 
 @overload
-def load_recipe(name: str, overrides: Sequence[str], recipes: Mapping[str, RecipeT]) -> RecipeT: ...
+def load_recipe(
+    name: str, overrides: Sequence[str], recipes: Mapping[str, RecipeT], prefix: str = ""
+) -> RecipeT: ...
 
 
-def load_recipe(name: str, overrides: Sequence[str] = (), recipes: Mapping[str, Any] = RECIPES) -> Any:
+def load_recipe(
+    name: str, overrides: Sequence[str] = (), recipes: Mapping[str, Any] = RECIPES, prefix: str = ""
+) -> Any:
     """Find a recipe and change values of it.
 
     Args:
         name: `demo`, `paper`, or the path of a TOML file. A file may name its `base` and give only what differs.
         overrides: `key=value` texts; nested keys with a dot, for example `joint.lr=1e-4`.
         recipes: A suite's recipes by name, frozen dataclasses; those of `sam-hq` without.
+        prefix: What the keys of all overrides begin with, where a command has several recipes.
 
     Raises:
         UsageError: Unknown recipe or key (the nearest is named), or a value of another type or out of range.
     """
-    return load_from(recipes, name, overrides)
+    return load_from(recipes, name, overrides, prefix=prefix)

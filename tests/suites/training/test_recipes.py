@@ -151,6 +151,33 @@ def test_unknown_and_ill_typed_keys_name_what_was_meant(override, near):
         load_recipe("demo", [override])
 
 
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("imagenet.train.lrr=1", "key 'imagenet.train.lrr'; did you mean imagenet.train.lr\\?"),
+        ("imagenet.train=1", "group: imagenet.train.steps, imagenet.train.max_minutes"),
+        ("imagenet.odd=1", "here: imagenet.size, imagenet.policy"),
+        ("imagenet.size.deep=1", "'imagenet.size' is a single value"),
+        ("imagenet.train", "for example imagenet.size="),
+        ("imagenet.train.lr=fast", "key 'imagenet.train.lr' got"),
+        ("imagenet.train.lr=-1", "imagenet.train: recipe value lr=-1.0"),
+    ],
+)
+def test_keys_with_a_prefix_are_told_as_they_were_typed(override, told):
+    assert load_recipe("small", ["imagenet.train.lr=1"], OTHERS, "imagenet.").train.lr == 1
+    with pytest.raises(UsageError, match=told):
+        load_recipe("small", [override], OTHERS, "imagenet.")
+
+
+def test_a_file_can_take_a_value_away(tmp_path):
+    path = tmp_path / "long.toml"
+    path.write_bytes(b'[joint]\r\nmax_minutes = "none"\r\n')
+    assert load_recipe(str(path)).joint.max_minutes is None
+    path.write_text('[joint]\nlr = "none"\n')
+    with pytest.raises(UsageError, match=r"joint.lr' got 'none'; expected float"):
+        load_recipe(str(path))
+
+
 def test_fields_that_came_later_are_told_only_where_they_say_something():
     assert not {"schedule", "ema", "images_per_pass"} & set(DEMO.to_dict()["joint"])
     changed = load_recipe("demo", ["joint.ema=0.9"])
