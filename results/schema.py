@@ -16,6 +16,7 @@ Status = Literal[
     "ok", "oom", "skipped", "unsupported", "wrong", "unstable", "timeout", "crash", "interrupted", "failed"
 ]
 STATUSES: tuple[str, ...] = get_args(Status)
+_PARTS = ("device", "linbench", "run", "schedule")
 
 
 def canonical_json(value: Any) -> str:
@@ -122,9 +123,10 @@ def _check_types(data: Mapping[str, Any], cell: Mapping[str, Any]) -> None:
         "samples": (data.get("samples", {}), Mapping),
         "provenance": (provenance, Mapping),
         "error": (data.get("error"), (str, type(None))),
+        "created_utc": (data.get("created_utc", ""), str),
     }
     if isinstance(provenance, Mapping):
-        fields |= {f"provenance.{name}": (provenance.get(name, {}), Mapping) for name in ("device", "linbench", "run")}
+        fields |= {f"provenance.{name}": (provenance.get(name, {}), Mapping) for name in _PARTS}
     wrong = [name for name, (value, kind) in fields.items() if not isinstance(value, kind)]
     if not wrong:
         metrics, samples = fields["metrics"][0], fields["samples"][0]

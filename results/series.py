@@ -56,9 +56,55 @@ def newest(rows: Iterable[Row]) -> list[Row]:
     return list(kept.values())
 
 
+def current(rows: Iterable[Row]) -> list[Row]:
+    """The newest rows, and all others of sweeps that no later sweep holds whole; in the order given.
+
+    What takes part in a sweep is measured in turns and has its noise floor, so a curve is best taken from one sweep.
+    """
+    rows = list(rows)
+    kept, gone = {id(row) for row in newest(rows)}, _outdated_sweeps(rows)
+    return [row for row in rows if id(row) in kept or (sweep_of(row) and sweep_of(row) not in gone)]
+
+
+def of_one_sweep(rows: Sequence[Row]) -> list[Row]:
+    """One row of each cell: those of the newest sweep that has them all, else each one's newest.
+
+    A cell whose newest row is of no sweep, as one that ended with an error is, keeps that row and asks for no sweep.
+
+    Args:
+        rows: Of one device, oldest first within a cell.
+    """
+    latest = newest(rows)
+    swept = {row.cell.key for row in latest if sweep_of(row)}
+    whole = [found for _, found in _sweeps(rows) if swept <= found.keys()]
+    return [whole[-1][row.cell.key] if whole and row.cell.key in swept else row for row in latest]
+
+
+def sweep_of(row: Row) -> str | None:
+    """Name of the latency sweep that a row is from."""
+    name: str | None = row.provenance.get("schedule", {}).get("sweep")
+    return name
+
+
+def _sweeps(rows: Iterable[Row]) -> list[tuple[str, dict[str, Row]]]:
+    """The sweeps in the order of their ends, each with its rows by cell, noise floors left out."""
+    found: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if (name := sweep_of(row)) and row.cell.params.get("measure") != "noise":
+            found.setdefault(name, {})[row.cell.key] = row
+    return sorted(found.items(), key=lambda sweep: max(row.created_utc for row in sweep[1].values()))
+
+
+def _outdated_sweeps(rows: Iterable[Row]) -> set[str]:
+    sweeps = [(name, {(key, device_name(row)) for key, row in found.items()}) for name, found in _sweeps(rows)]
+    return {
+        name for place, (name, cells) in enumerate(sweeps) if any(cells <= later for _, later in sweeps[place + 1 :])
+    }
+
+
 def _measurement(row: Row) -> tuple[str, str, str | None]:
     """What a later row of the same stands for: the cell on its device; a noise floor is that of its sweep alone."""
-    sweep = row.provenance.get("schedule", {}).get("sweep") if row.cell.params.get("measure") == "noise" else None
+    sweep = sweep_of(row) if row.cell.params.get("measure") == "noise" else None
     return row.cell.key, device_name(row), sweep
 
 
@@ -71,9 +117,12 @@ def short_labels(series: Sequence[Series]) -> list[str]:
 def superseded(rows: Sequence[Row]) -> list[Row]:
     """The rows that a later one of the same cell, device and installation stands for, an ok row never by another kind.
 
+    Rows of a sweep go together, when a later sweep holds them all; see `current`.
+
     Args:
         rows: Oldest first within a cell, as a store gives them.
     """
+    gone = _outdated_sweeps(rows)
     members: dict[tuple[tuple[str, str, str | None], str | None], list[Row]] = {}
     for row in rows:
         members.setdefault((_measurement(row), row.provenance.get("installation")), []).append(row)
@@ -81,7 +130,8 @@ def superseded(rows: Sequence[Row]) -> list[Row]:
         row
         for found in members.values()
         for place, row in enumerate(found)
-        if any(
+        if sweep_of(row) in (None, *gone)
+        and any(
             later.status == "ok" or (row.status != "ok" and later.status != "interrupted")
             for later in found[place + 1 :]
         )

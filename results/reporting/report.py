@@ -19,7 +19,7 @@ from ..drawing.throughput import throughput_figure
 from ..gallery.figure4 import figure4
 from ..gallery.tiles import TILES
 from ..schema import Row
-from ..series import newest
+from ..series import current
 from ..store import Store
 from ..tabling.kernels import kernel_tables
 from ..tabling.latency import latency_tables
@@ -69,7 +69,7 @@ class Report:
     """What was made.
 
     Attributes:
-        rows: The newest rows, of which everything was made.
+        rows: The rows of which everything was made, the newest and what `series.current` keeps with them.
         tables: By name.
         paths: The files written, tables first.
         problems: A line for each file and row that was left out.
@@ -129,7 +129,7 @@ def make_report(
     if only is not None and only not in TABLES:
         raise UsageError(f"there is no table '{only}'; expected one of {', '.join(TABLES)}")
     found, problems = store.scan()
-    rows = newest(found)
+    rows = current(found)
     report = Report(mix_devices(rows) if options.mix_devices else rows, problems=list(problems))
     for name in TABLES if only is None else (only,):
         _add_table(report, name, out_dir, options)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..provenance import device_name
 from ..schema import Row
-from ..series import NUMBERED, Series, group, mark, newest, split_series
+from ..series import NUMBERED, Series, group, mark, of_one_sweep, split_series
 from ..statistics import Growth, Interval, growth_exponent, verdict
 from ..words import counted
 from .aa import aa_tables
@@ -63,21 +64,21 @@ class Panel(NamedTuple):
 
 
 def panels(rows: Sequence[Row]) -> list[Panel]:
-    """Split the latency rows of models, so that no panel mixes devices; series are ordered by name."""
+    """Split the latency rows of models, so that no panel mixes devices; series are ordered by name.
+
+    All points of a series are of the newest sweep that has them all; where none has, each is the newest.
+    """
 
     def key(row: Row) -> tuple[Any, ...]:
         return device_name(row), {name: row.cell.params.get(name) for name in GROUP_PARAMS}
 
-    latest = newest(rows)
-    return [
-        Panel(
-            device,
-            settings,
-            split_series(members, varying=("res",), shown=("device", *GROUP_PARAMS)),
-            noise_floor(members, latest),
-        )
-        for (device, settings), members in group((row for row in latest if is_timed(row)), key)
-    ]
+    found = []
+    for (device, settings), members in group((row for row in rows if is_timed(row)), key):
+        split = split_series(members, varying=("res",), shown=("device", *GROUP_PARAMS))
+        series = [replace(one, rows=tuple(of_one_sweep(one.rows))) for one in split]
+        noise = noise_floor([row for one in series for row in one.rows], rows)
+        found.append(Panel(device, settings, series, noise))
+    return found
 
 
 def growth(series: Series) -> Growth | None:

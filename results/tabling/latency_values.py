@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..schema import Row
-from ..series import NUMBERED
+from ..series import NUMBERED, sweep_of
 from ..statistics import Interval, paired_ratio, ratio_interval
 
 SUITE = "latency"
@@ -44,12 +44,6 @@ def latency_ratio(above: Row, below: Row) -> tuple[Interval | None, int]:
             return paired, len(ours.keys() & theirs.keys())
     first, second = latency_interval(above), latency_interval(below)
     return (ratio_interval(first, second), 0) if first and second else (None, 0)
-
-
-def sweep_of(row: Row) -> str | None:
-    """Name of the sweep that a row is from."""
-    name: str | None = row.provenance.get("schedule", {}).get("sweep")
-    return name
 
 
 def noise_floor(rows: Sequence[Row], among: Sequence[Row]) -> float | None:

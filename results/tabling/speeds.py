@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from ..provenance import device_name
 from ..published import PublishedTable
 from ..schema import Row
+from ..series import of_one_sweep
 from ..words import counted
 from .compared import Compared, Entry
 from .complete import Variants, newest_complete
@@ -25,7 +26,7 @@ def speeds(
     variant: Callable[[Row], str],
     ablated: Sequence[str] = (),
 ) -> Variants:
-    """Latencies of one image on a device, all at one setting.
+    """Latencies of one image on a device, all at one setting, of the newest sweep that has them all if there is one.
 
     Args:
         rows: Any rows.
@@ -42,13 +43,15 @@ def speeds(
         one = params.get("batch") == 1 and params.get("prompts") in (None, 1)
         return is_timed(row) and one and params.get("stage") == stage and row.cell.backbone in backbones
 
-    return newest_complete(
+    found = newest_complete(
         [row for row in rows if fits(row) and device_name(row) == device],
         wanted=[line.names[0] for line in published.rows],
         variant=variant,
         ablated=ablated,
         prefer=lambda row: row.cell.params.get("res") == published.resolution,
     )
+    kept = {id(row) for row in of_one_sweep([row for members in found.values() for row in members])}
+    return {name: tuple(row for row in members if id(row) in kept) for name, members in found.items()}
 
 
 def speed_entry(rows: tuple[Row, ...]) -> Entry:

@@ -48,7 +48,7 @@ def table6(rows: Sequence[Row]) -> list[Table]:
     kept = newest(rows)
     masks = group(trained_rows(kept), lambda row: (*_place(row), row.cell.backbone))
     accuracies = group((row for row in kept if row.cell.suite == "classification"), _place)
-    tables = [_fusion(kept, members) for _, members in masks] + [_encoder(kept, members) for _, members in accuracies]
+    tables = [_fusion(rows, members) for _, members in masks] + [_encoder(rows, members) for _, members in accuracies]
     return [table for table in tables if table is not None]
 
 
@@ -99,7 +99,7 @@ def _encoder(rows: Sequence[Row], classified: Sequence[Row]) -> Table | None:
         return None
     device, data = _place(classified[0])
     times = speeds(rows, published, device=device, stage="backbone", backbones=names, variant=_backbone)
-    counted = {row.cell.backbone: (row,) for row in rows if row.cell.suite == "model-stats"}
+    counted = {row.cell.backbone: (row,) for row in newest(rows) if row.cell.suite == "model-stats"}
     lines = [
         ComparedLine(
             name,

@@ -14,6 +14,7 @@ from .masks import shortened
 
 FOLDERS = ("imagenet", "ImageNet", "imagenet-1k", "ImageNet-1k", "imagenet1k", "ILSVRC2012", "ILSVRC/Data/CLS-LOC")
 LAYOUT = "train/<class>/*, val/<class>/*, or shards *train*.tar, *val*.tar"
+SPLITS = ("train", "val")
 IMAGES = 1_331_167
 TREE = f"imagenet/{{{LAYOUT}}} ({IMAGES} images)"
 TITLE = "ImageNet"
@@ -41,12 +42,19 @@ class ImageNet:
         """Open the split `train` or `val`; the classes are those of the training split where there is one.
 
         Raises:
-            DataError: It is missing, empty or inconsistent, or it has classes that the training split lacks.
+            DataError: It is missing, empty or inconsistent, it has classes that the training split lacks, or it is not
+                clear which split a shard is of.
         """
         name = f"{TITLE} {split}"
         if not self.has(split):
             raise DataError(f"{name} is not in {self.root}; expected {TREE}")
         if self.sharded:
+            unclear = [path for path, said in self._said() if len(said) > 1]
+            if unclear:
+                raise DataError(
+                    f"{shortened([str(path) for path in unclear])}: train or val? A shard's name and folder must say "
+                    "one of the two; rename or move it"
+                )
             known = (
                 len(ImageNetShards(name, self._shards("train")).classes)
                 if split != "train" and self.has("train")
@@ -57,7 +65,16 @@ class ImageNet:
         return ImageNetFolder(name, self.root / split, classes=class_folders(base, f"{TITLE} {base.name}"))
 
     def _shards(self, split: str) -> list[Path]:
-        return [*self.root.glob(f"*{split}*.tar"), *(self.root / split).glob("*.tar")]
+        return [path for path, said in self._said() if said == {split}]
+
+    def _said(self) -> list[tuple[Path, set[str]]]:
+        """Each tar file with the splits that its name says, and its folder below the root."""
+        found = [(path, "") for path in self.root.glob("*.tar")]
+        found += [(path, split) for split in SPLITS for path in (self.root / split).glob("*.tar")]
+        return [
+            (path, {split for split in SPLITS if split in path.name.lower() or split == folder})
+            for path, folder in found
+        ]
 
 
 def find_imagenet(root: Path | str) -> ImageNet:
@@ -104,5 +121,5 @@ def _holds_wordnet(folder: Path) -> bool:
 
 def _has_classes(found: ImageNet) -> bool:
     """Whether a split of folders is no split of shards, or of something else with the same name."""
-    folders = [found.root / split for split in ("train", "val") if found.has(split)]
+    folders = [found.root / split for split in SPLITS if found.has(split)]
     return any(path.is_dir() or path.suffix != ".tar" for folder in folders for path in folder.iterdir())

@@ -22,9 +22,7 @@ else:
 RecipeT = TypeVar("RecipeT")
 
 
-def load_from(
-    recipes: Mapping[str, RecipeT], name: str, overrides: Sequence[str] = (), *, prefix: str = ""
-) -> RecipeT:
+def load_from(recipes: Mapping[str, RecipeT], name: str, overrides: Sequence[str] = (), *, prefix: str = "") -> RecipeT:
     """Find a recipe and change values of it.
 
     Args:

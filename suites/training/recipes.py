@@ -235,9 +235,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe: ...
 
 
 @overload
-def load_recipe(
-    name: str, overrides: Sequence[str], recipes: Mapping[str, RecipeT], prefix: str = ""
-) -> RecipeT: ...
+def load_recipe(name: str, overrides: Sequence[str], recipes: Mapping[str, RecipeT], prefix: str = "") -> RecipeT: ...
 
 
 def load_recipe(

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 from linbench.results.reporting.mixing import mix_devices
 from linbench.results.tabling.best import best_parts, read_number
-from linbench.results.tabling.latex import to_latex
 from linbench.results.tabling.latency import latency_tables
+from linbench.results.tabling.latex import to_latex
 from linbench.results.tabling.measured_only import without_published
 from linbench.results.tabling.table3 import table3
 from linbench.results.tabling.tables import to_markdown

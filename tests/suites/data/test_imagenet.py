@@ -175,6 +175,20 @@ def test_shards_hold_the_same_images_as_folders(tmp_path):
         train.targets(2)
 
 
+def test_a_shards_name_tells_its_split_whatever_the_root_is_called(tmp_path):
+    root = tmp_path / "train-and-val"
+    for name in ("train/0000.tar", "val/0000.tar", "Validation-1.tar", "VOCtest.tar"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_shard(root / name, [("a", jpeg(9), b"0"), ("b", jpeg(9), b"1")])
+    found = find_imagenet(root)
+    assert (len(found.open("train")), len(found.open("val"))) == (2, 4)
+    for name in ("imagenet-trainval-0.tar", "train/imagenet-val-0.tar"):
+        write_shard(root / name, [("a", jpeg(9), b"0")])
+        with pytest.raises(DataError, match=f"{name}: train or val"):
+            find_imagenet(root).open("train")
+        (root / name).unlink()
+
+
 def test_what_is_wrong_with_shards_is_told(tmp_path):
     write_shard(tmp_path / "val.tar", [("a", jpeg(9), None)])
     with pytest.raises(DataError, match=r"\.cls is missing for a"):
