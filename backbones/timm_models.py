@@ -40,6 +40,8 @@ class TimmBackbone(Backbone):
         except (RuntimeError, TypeError, AttributeError) as error:
             raise UsageError(f"timm model '{model}' does not give feature maps: {error}") from error
         self.model = net
+        # Swin and its kin return [B, H, W, C], and say so; shapes cannot tell where H or W equals C.
+        self.channels_first = getattr(net, "output_fmt", "NCHW") == "NCHW"
         infos = net.feature_info.get_dicts()
         last = {int(info["reduction"]): index for index, info in enumerate(infos)}
         self.keep = tuple(sorted(last.values()))
@@ -51,11 +53,7 @@ class TimmBackbone(Backbone):
         """`images: [B, 3, H, W]`, sides multiples of the coarsest stride; `pooled` is the mean of the last map."""
         self.check_images(images)
         out = self.model(images)
-        maps = []
-        for index, info in zip(self.keep, self.feature_info, strict=True):
-            x = out[index]
-            # Some timm models (Swin and its kin) return [B, H, W, C].
-            maps.append(x if x.shape[1] == info.channels else x.permute(0, 3, 1, 2))
+        maps = [out[index] if self.channels_first else out[index].permute(0, 3, 1, 2) for index in self.keep]
         return Features(tuple(maps), maps[-1].mean(dim=(2, 3)))
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
