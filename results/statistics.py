@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -74,6 +75,10 @@ def _order_rank(count: int, level: float) -> tuple[int, float]:
 def mean_interval(values: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Interval:
     """Mean of independent values (per-image scores) with its percentile-bootstrap interval.
 
+    Resamples of few values spread less than such samples do, so the interval is widened about the mean as Student's t
+    is over the normal (T. Hesterberg, What Teachers Should Know About the Bootstrap, 2015). Below six values no
+    interval reaches 0.95; its `level` says so.
+
     Raises:
         ValueError: There is no value or one is not finite.
     """
@@ -83,8 +88,18 @@ def mean_interval(values: ArrayLike, *, level: float = 0.95, resamples: int = 10
     for start in range(0, resamples, 1000):  # a slice at a time, so that 10,000 x 5,000 images need no 400 MB
         picks = random.integers(0, sample.size, (min(1000, resamples - start), sample.size))
         means[start : start + 1000] = sample[picks].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(sample.mean()), float(low), float(high), level)
+    mean, widening = float(sample.mean()), _widening(sample.size, level)
+    low, high = mean + widening * (np.quantile(means, [(1 - level) / 2, (1 + level) / 2]) - mean)
+    return Interval(mean, float(low), float(high), min(level, 1.0 - 2.0 ** (1 - sample.size)))
+
+
+def _widening(count: int, level: float) -> float:
+    """Student's t over the normal quantile, by Cornish and Fisher's expansion, times what a resample spreads less."""
+    if count < 2:
+        return 1.0
+    square, freedom = NormalDist().inv_cdf((1 + level) / 2) ** 2, count - 1
+    student = 1 + (square + 1) / (4 * freedom) + (5 * square**2 + 16 * square + 3) / (96 * freedom**2)
+    return student * math.sqrt(count / freedom)
 
 
 def outliers(values: ArrayLike) -> int:

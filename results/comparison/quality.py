@@ -21,6 +21,7 @@ SUITES = ("sam-hq", "classification", "ade20k")
 METRICS = ("miou", "mbiou", "map", "mbap", "top1", "top5", "macc", "aacc")
 _CONDITIONS = ("data", "datasets", "dataset_fingerprints", "protocol", "frame", "limit", "boxes", "stage", "seed")
 _PERCENT = 100.0
+_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class QualityComparison:
         metric: Its name in the rows, in percent.
         first: Of the first; None where it has no number, and then `first_status` says why.
         second: Likewise.
-        difference: The second's minus the first's, with its 95 % interval where there are scores of single images.
+        difference: The second's minus the first's, with its 95 % interval where there are scores of single images; too
+            few of them give an interval of a lower level.
         images: Images (masks) that it is paired over; 0 where the rows hold no scores of single images.
         verdict: What the second is to the first; None where it cannot be told.
     """
@@ -113,7 +115,7 @@ def quality_table(compared: Sequence[QualityComparison], first: str, second: str
         pd.DataFrame([one.to_dict() for one in compared], dtype=object),
         (
             f"difference: {second} minus {first}, with the 95 % interval of a bootstrap over the images both scored.",
-            f"verdict: what {second} is to {first}; tie: the interval holds 0; -: no scores of single images.",
+            f"verdict: what {second} is to {first}; tie: the interval holds 0; -: scores of too few single images.",
         ),
     )
 
@@ -134,7 +136,7 @@ def _compared(metric: str, first: Row, second: Row, title: str) -> QualityCompar
         pairs = _paired(metric, first, second)
         images = len(pairs)
         interval = mean_interval(pairs) if images else Interval(theirs - ours, theirs - ours, theirs - ours, 0.0)
-    said = _verdict(interval) if interval and images else None
+    said = _verdict(interval) if interval and interval.level >= _LEVEL else None
     return QualityComparison(title, metric, ours, theirs, first.status, second.status, interval, images, said)
 
 
@@ -189,5 +191,6 @@ def _score(value: float | None, status: str) -> str:
 def _difference(one: QualityComparison) -> str:
     if one.difference is None:
         return "-"
-    interval = f" [{one.difference.low:+.2f}, {one.difference.high:+.2f}]" if one.images else ""
+    known = one.difference.level >= _LEVEL
+    interval = f" [{one.difference.low:+.2f}, {one.difference.high:+.2f}]" if known else ""
     return f"{one.difference.value:+.2f}{interval}"

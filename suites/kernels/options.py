@@ -41,7 +41,7 @@ class KernelOptions:
         source: `module:attribute` of a tuple of `OperatorCase`, to measure operators of one's own.
         seed: Seed of the inputs and of the order of the blocks.
         rounds: Rounds of interleaved blocks at least, time permitting.
-        budget_s: Seconds of timed calls that one cell may take, though never fewer than three samples.
+        budget_s: Seconds of timed calls that one cell may take, though never fewer than four samples.
         patience_s: The reference is not timed where a call of it would take longer than this.
         timeout_s: Seconds after which a silent worker is given up.
     """

@@ -50,7 +50,7 @@ class LatencyOptions:
             module of one's own; it must be importable by a new Python process.
         seed: Seed of the weights, the inputs and the order of the blocks.
         rounds: Rounds of interleaved blocks at least, time permitting.
-        budget_s: Seconds of timed iterations that one cell may take, though never fewer than three samples.
+        budget_s: Seconds of timed iterations that one cell may take, though never fewer than four samples.
         timeout_s: Seconds after which a silent worker is given up.
         interleave: Keep the workers of all subjects alive and take turns; else one subject after the other.
         aa: Measure every subject against itself, in two processes: what the harness makes of no difference.

@@ -73,6 +73,16 @@ def test_the_mean_interval_covers():
     assert mean_interval([0.2, 0.4, 0.9]) == mean_interval([0.2, 0.4, 0.9])
 
 
+def test_the_mean_interval_covers_where_values_are_few():
+    random = np.random.default_rng(2)
+    hits = {}
+    for count in (6, 8, 12):
+        found = [mean_interval(random.standard_normal(count), resamples=500, seed=seed) for seed in range(400)]
+        hits[count] = np.mean([one.low <= 0 <= one.high for one in found])
+    assert min(hits.values()) >= 0.92, hits
+    assert [mean_interval(range(count), resamples=500).level for count in (1, 2, 5, 6)] == [0.0, 0.5, 0.9375, 0.95]
+
+
 @given(st.lists(times, min_size=5, max_size=40), st.sampled_from([0.25, 4.0]))
 def test_outliers_are_counted_whatever_the_unit(values, factor):
     assert outliers(values) == outliers([factor * value for value in values])

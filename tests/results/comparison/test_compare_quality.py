@@ -56,6 +56,19 @@ def test_only_images_that_both_scored_are_paired_whatever_their_order():
     assert (found.images, found.difference.value) == (20, 0.0)
 
 
+@pytest.mark.parametrize(("images", "verdict"), [(1, None), (2, None), (5, None), (6, "worse")])
+def test_a_handful_of_images_gives_no_verdict(images, verdict):
+    """Two of two images that agree are a coin's work."""
+    rows = [scored("a", 0.0, spread=0.0), scored("b", -0.1, spread=0.0)]
+    for row in rows:
+        row.samples = {key: values[:images] for key, values in row.samples.items()}
+    compared = quality_of_subjects(rows, "a", "b")
+    (found,) = [one for one in compared if one.metric == "DIS/miou"]
+    assert (found.images, found.verdict) == (images, verdict)
+    (line,) = [line for line in quality_table(compared, "a", "b").cells if line[1] == "DIS/miou"]
+    assert ("[" in line[4]) == (verdict is not None)
+
+
 def test_scores_without_single_images_have_a_difference_and_no_verdict():
     found = {one.metric: one for one in quality_of_subjects([scored("a", 0.0), scored("b", 0.05)], "a", "b")}
     assert found["COCO/map"].verdict is None

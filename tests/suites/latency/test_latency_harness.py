@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from linbench.results.statistics import median_interval, paired_ratio, verdict
+from linbench.results.statistics import median_interval, paired_ratio, ratio_interval, verdict
 from linbench.suites.latency.noise import floor_of
 from linbench.suites.runner.sampling import Sampling, Timing, rounds
 
@@ -80,6 +80,17 @@ def test_a_subject_against_itself_is_a_tie():
         machine = FakeMachine(seed, **noise, drift=0.01)
         taken = take_turns(machine, {"a": 100.0, "b": 100.0}, Timing(max_rounds=12), str(seed))
         called.append(verdict(paired_ratio(taken["a"], taken["b"])) != "tie")
+    assert np.mean(called) <= 0.05
+
+
+def test_a_subject_against_itself_is_a_tie_without_time_for_the_rounds():
+    """Of slow calls no budget holds six rounds, and so few are not paired."""
+    called = []
+    for seed in range(1000):
+        noise = [*MACHINES.values()][seed % len(MACHINES)]
+        taken = take_turns(FakeMachine(seed, **noise), {"a": 100.0, "b": 100.0}, Timing(budget_s=0.1), str(seed))
+        one, other = (median_interval([*taken[name].values()]) for name in "ab")
+        called.append(verdict(paired_ratio(taken["a"], taken["b"]) or ratio_interval(one, other)) != "tie")
     assert np.mean(called) <= 0.05
 
 

@@ -67,9 +67,9 @@ def run_alone(duration, timing):
     return sampling
 
 
-def test_a_slow_cell_takes_three_samples_and_says_it_has_not_converged():
+def test_a_slow_cell_takes_four_samples_and_says_it_has_not_converged():
     sampling = run_alone(40.0, Timing(budget_s=30))
-    assert len(sampling.blocks) == 3
+    assert len(sampling.blocks) == 4
     assert not sampling.converged
 
 
