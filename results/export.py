@@ -46,7 +46,7 @@ def select_rows(
 
 def why_none(rows: Sequence[Row], **asked: str | None) -> str:
     """Why `select_rows` found none with the same arguments, in one line: what was asked for, and what there is."""
-    there = {
+    there: dict[str, set[str]] = {
         "suite": {row.cell.suite for row in rows},
         "backbone": {row.cell.backbone for row in rows},
         "status": {row.status for row in rows},

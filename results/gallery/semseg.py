@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -104,8 +104,13 @@ def _legend(items: Sequence[SemanticItem], names: Sequence[str], palette: NDArra
     counts = np.bincount(np.concatenate(maps), minlength=256)
     order = np.argsort(-counts[: len(names)], kind="stable")
     shown = [int(number) for number in order if counts[number]]
-    patches = [Patch(color=palette[number] / 255.0, label=names[number]) for number in shown[:_NAMED]]
+    patches = [Patch(color=_rgb(palette[number]), label=names[number]) for number in shown[:_NAMED]]
     if counts[len(names) :].any():
-        patches.append(Patch(color=[_GREY / 255.0] * 3, label="no class given: not scored"))
+        patches.append(Patch(color=_rgb((_GREY, _GREY, _GREY)), label="no class given: not scored"))
     more = len(shown) - _NAMED
     return patches, "The commonest classes" + (f"; {more} more in colours of their own" if more > 0 else "")
+
+
+def _rgb(levels: Iterable[int]) -> tuple[float, float, float]:
+    red, green, blue = (int(level) / 255.0 for level in levels)
+    return red, green, blue

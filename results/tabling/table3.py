@@ -239,11 +239,8 @@ def _caption(device: str, rows: list[Row], series: list[Series]) -> str:
         values = sorted({_short(one.param(name)) for one in series if one.param(name) is not None})
         facts += [f"{name.capitalize()}: {', '.join(values)}"] if values else []
     limits = {row.cell.params.get("limit") for row in rows}
-    facts += (
-        [f"Only the first {counted(limits.pop(), 'image')} of each set"]
-        if len(limits) == 1 and None not in limits
-        else []
-    )
+    limit = limits.pop() if len(limits) == 1 else None
+    facts += [f"Only the first {counted(limit, 'image')} of each set"] if limit is not None else []
     boxes = {row.cell.params["boxes"] for row in rows if row.cell.params.get("boxes") is not None}
     facts += ["COCO's prompts: the annotated boxes, not a detector's"] if boxes == {TRUE_BOXES} else []
     seeds = sorted({str(row.cell.params["seed"]) for row in rows if row.cell.params.get("seed") is not None})

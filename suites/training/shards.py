@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -71,16 +71,18 @@ def join(device: str) -> None:
 def is_first(name: str) -> bool:
     """Whether no other process of this run has asked this for the same name; true where the others are out of reach."""
     try:
-        return world_size() == 1 or _board().add(name, 1) == 1
+        return world_size() == 1 or _board().add(f"linbench/{name}", 1) == 1
     except RuntimeError:
         return True
 
 
 @lru_cache(maxsize=1)
-def _board() -> torch.distributed.Store:
-    """Where all processes can count, whether or not they still work together."""
-    store, _, _ = next(torch.distributed.rendezvous("env://"))
-    return torch.distributed.PrefixStore("linbench", store)
+def _board() -> Any:
+    """The `torch.distributed.Store` where all processes can count, whether or not they still work together."""
+    from torch.distributed.rendezvous import rendezvous
+
+    store, _, _ = next(rendezvous("env://"))
+    return store
 
 
 def leave() -> None:

@@ -82,7 +82,7 @@ def test_a_cpu_with_several_threads_is_one_machine():
     gpu = latency_row("vit-s", 512, 0.1, device="GPU B", threads=None)
     assert [row.cell.params["machine"] for row in mix_devices([rows[0], gpu])] == [2, 1]
     mixed = mix_devices([*rows, gpu])
-    assert [row.cell.params["machine"] for row in mixed] == ["2, 1 threads", "2, 2 threads", 1]
+    assert [row.cell.params["machine"] for row in mixed] == ["2, 1 thread", "2, 2 threads", 1]
     overview, _ = latency_tables(mixed)
     assert "1 GPU B; 2 Testor CPU 2000, 1 or 2 threads" in overview.caption
-    assert "vit-s (machine=2, 1 threads)" in {line[0] for line in overview.cells}
+    assert "vit-s (machine=2, 1 thread)" in {line[0] for line in overview.cells}
