@@ -28,7 +28,7 @@ _LOSSES = {
     "main": "main loss",
     "auxiliary": "auxiliary loss",
 }
-_MARKERS = 12  # on a curve, however many points it has
+_CROWDED, _MARKERS = 24, 10  # points of a curve, and those of a longer one that are marked
 _AXES_INCHES, _FRAME_INCHES = 1.35, 0.4
 
 
@@ -80,7 +80,9 @@ def _panel(ax: Axes, name: str, series: Sequence[Series]) -> None:
             if len(steps) != len(values):
                 raise UsageError(f"row {row.cell.key}: curve/{name} has {len(values)} values for {len(steps)} steps")
             points = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
-            style = line_style(index) | {"markersize": 2.5, "markevery": -(-len(points) // _MARKERS) or 1}
+            style = line_style(index) | {"markersize": 2.5}
+            if len(points) > _CROWDED:  # markers tell lines apart; beside no other line there is no need
+                style |= {"markevery": len(points) // _MARKERS} if len(series) > 1 else {"marker": None}
             ax.plot(*zip(*points, strict=True), label=one.label, **style) if points else None
     ax.set_ylabel(_words(name))
     ax.set_xlabel("training step")

@@ -65,8 +65,8 @@ function compareView(picture) {
 function sheetView(sheet) {
   const image = el('img', { src: sheet.src, alt: `Contact sheet ${sheet.name}: image, box, prediction and truth`, class: 'whole' });
   const { frame, zoom } = zoomed([image], `${sheet.width} / ${sheet.height}`, `Contact sheet ${sheet.name}, scrolls`);
-  const why = 'This sheet does not say where its pictures lie, so that it is shown whole; drawn again by `bench run` it will.';
-  return el('figure', {}, frame, el('div', { class: 'controls' }, zoom), el('figcaption', {}, ...withCode(why)));
+  const why = 'This sheet does not say where its pictures lie, so that it is shown whole.';
+  return el('figure', {}, frame, el('div', { class: 'controls' }, zoom), el('figcaption', {}, why));
 }
 
 function sheetPicture(sheet, line) {

@@ -35,7 +35,7 @@ function drawProblems() {
 
 function drawSections() {
   for (const section of document.querySelectorAll('main > section')) {
-    if (!section.hidden) byId('sections').append(el('a', { href: `#${section.id}` }, section.querySelector('h2').textContent));
+    if (!section.hidden) byId('sections').append(el('a', { href: `#${section.id}` }, section.dataset.name ?? section.querySelector('h2').textContent));
   }
 }
 

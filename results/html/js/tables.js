@@ -23,11 +23,22 @@ function tableGrid(table) {
   return new Grid({ caption: table.caption, columns: table.columns.map(([group, name]) => ({ group, name })), lines });
 }
 
+function sentences(text) {
+  return text.split(/(?<=\.) /);
+}
+
+// What captions under one title do not share: by it a reader tells the tables apart before opening them.
+function tellingFacts(table) {
+  const captions = DATA.tables.filter((one) => one.title === table.title).map((one) => sentences(one.caption));
+  return sentences(table.caption).filter((fact) => !captions.every((caption) => caption.includes(fact))).join(' ');
+}
+
 // A table is drawn when it is opened: a page of a hundred tables still loads at once.
 function tableSection(table, open) {
   const count = el('span', { class: 'count' }, plural(table.cells.length, 'line'));
   const title = el('h3', {}, table.title);
-  const node = el('details', { class: 'table', open }, el('summary', {}, title, count));
+  const facts = el('span', { class: 'telling' }, tellingFacts(table));
+  const node = el('details', { class: 'table', open }, el('summary', {}, title, count, facts));
   let drawn = false;
   const draw = () => {
     if (drawn || !node.open) return;

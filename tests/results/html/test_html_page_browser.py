@@ -24,6 +24,7 @@ from browser_for_tests import (
     wait,
 )
 from page_for_tests import COMMIT, few_rows, hostile_row, many_rows, page
+from rows_for_tests import latency_row
 
 OVERVIEW = "Latency over resolution"
 MOST_SECONDS = 5
@@ -62,11 +63,23 @@ def test_loads_without_complaints_and_fits_the_width(browser, few_page, size, th
     assert browser.execute_script("return document.documentElement.scrollWidth") <= size[0]
     assert browser.execute_script("return document.documentElement.dataset.theme") == theme
     sections = [link.text for link in every(browser, "#sections a")]
-    assert sections == [OVERVIEW, "Trade-offs", "Tables", "Gallery", "All rows"]
+    assert sections == ["Latency", "Trade-offs", "Tables", "Gallery", "All rows"]
+    assert browser.execute_script(
+        "const nav = document.querySelector('nav'); return nav.scrollWidth <= nav.clientWidth"
+    )
     assert "no row of LinBench" in one(browser, "#problems").text
     assert "26 rows of latency, sam-hq" in one(browser, "#summary").text
     fetched = browser.execute_script("return performance.getEntriesByType('resource').map((one) => one.name)")
     assert [name for name in fetched if not name.startswith(("file:", "data:"))] == []
+
+
+def test_tables_of_one_title_are_told_apart_while_closed(browser, tmp_path):
+    rows = [latency_row("vit-s", 512, 3.0, device=device) for device in ("CPU A", "GPU B")]
+    show(browser, page(tmp_path, rows))
+    heads = [head.text for head in every(browser, "details.table:not([open]) > summary") if OVERVIEW in head.text]
+    assert len(heads) == 1, "the first table is open"
+    assert "GPU B" in heads[0]
+    assert "95 % interval" not in heads[0], "both captions say so"
 
 
 def test_headers_sort_both_ways_with_what_is_missing_last(browser, few_page):
