@@ -79,23 +79,27 @@ def _demo(cache: Path, *, needed: bool) -> tuple[dict[str, str], list[Fault]]:
         return record, [Fault("the demo data are damaged", f"`{mend}`", (RUN,))] if needed else []
     state = "drawn" if drawn else "not drawn yet"
     reason = "" if drawn else "the first run draws them"
-    return {"data set": "demo", "state": state, "where": str(root), "reason": reason, "mend": "bench data demo"}, []
+    return {"data set": "demo", "state": state, "where": str(root), "reason": reason}, []
 
 
 def _checked(name: str, root: Path) -> dict[str, str]:
     spec = DATASETS[name]
-    mend = f"bench data check {name} --data {root}"
+    missing = {"data set": name, "state": MISSING, "reason": f"expected {spec.tree}", "mend": f"get it: {spec.source}"}
     try:
         report = check_dataset(name, root, limit=SAMPLES)
     except LinBenchError as error:
-        return {"data set": name, "state": MISSING, "reason": str(error), "mend": f"get it from {spec.source}"}
+        return {**missing, "reason": str(error)}
     if not report.found:
-        reason = "; ".join(report.problems[:1])
-        return {"data set": name, "state": MISSING, "reason": reason, "mend": f"get it from {spec.source}"}
-    images = f"{report.found}" + (f" of {report.expected}" if report.expected else "")
-    state = WHOLE if report.ok else PARTLY
-    reason = "" if report.ok else "; ".join(report.problems[:2])
-    return {"data set": name, "state": state, "images": images, "where": report.root, "reason": reason, "mend": mend}
+        return {**missing, "reason": report.problems[0]} if report.root and report.problems else missing
+    record = {
+        "data set": name,
+        "state": WHOLE if report.ok else PARTLY,
+        "where": str(Path(report.root).relative_to(root)),
+        "images": f"{report.found}" + (f" of {report.expected}" if report.expected else ""),
+    }
+    if not report.ok:
+        record |= {"reason": "; ".join(report.problems[:2]), "mend": f"bench data check {name} --data {root}"}
+    return record
 
 
 def _lacking(root: Path, states: dict[str, str]) -> list[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,7 +79,7 @@ def grouped(records: Records, key: str) -> Records:
             groups[-1][1].append(record[key])
         else:
             groups.append((rest, [record[key]]))
-    return [{key: "\n".join(names), **rest} for rest, names in groups]
+    return [{key: textwrap.fill(", ".join(names), 40, break_on_hyphens=False), **rest} for rest, names in groups]
 
 
 def filled(records: Records) -> Records:

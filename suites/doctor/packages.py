@@ -36,7 +36,14 @@ _MENDS = {
     "opencv-python-headless": "pip uninstall -y opencv-python opencv-contrib-python && "
     "pip install --force-reinstall opencv-python-headless",
 }
-_OPTIONAL = ("triton", "mamba-ssm", "causal-conv1d", "flash-linear-attention", "nvidia-ml-py")
+_OPTIONAL = {
+    "triton": "the Triton kernels on GPUs",
+    "mamba-ssm": "its own CUDA selective scan",
+    "causal-conv1d": "its own CUDA convolution",
+    "nvidia-ml-py": "clocks and temperature of GPUs in `bench latency`",
+    "pyarrow": "`bench results export rows.parquet`",
+    "tensorboard": "training curves in TensorBoard",
+}
 _KERNELS = """
 import importlib, pathlib, linbench.kernels as kernels
 for file in sorted(pathlib.Path(kernels.__file__).parent.glob("*/cpu*.py")):
@@ -70,7 +77,7 @@ def check_packages() -> tuple[Records, list[Fault]]:
         blamed = {name for name in _built_on(requirement.name) if said.get(name)}
         if record["mend"] and not blamed:
             faults.append(Fault(f"{requirement.name}: {record['state']}", f"`{record['mend']}`"))
-    records += [{"package": name, "version": _version(name), "wanted": "optional"} for name in _OPTIONAL]
+    records += [_optional(name) for name in _OPTIONAL]
     return records, faults
 
 
@@ -98,6 +105,12 @@ def _examined(requirement: Requirement, said: str) -> dict[str, str]:
         clashes = _clashes(requirement.name)
         state = f"works, but it asks for {', '.join(clashes)}" if clashes else "works"
     return {"package": requirement.name, "version": version, "wanted": wanted, "state": state, "mend": mend}
+
+
+def _optional(name: str) -> dict[str, str]:
+    version = _version(name)
+    state = f"{'there' if version else 'not installed'}; for {_OPTIONAL[name]}"
+    return {"package": name, "version": version, "wanted": "optional", "state": state}
 
 
 def _version(package: str) -> str:

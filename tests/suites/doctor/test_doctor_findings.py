@@ -36,6 +36,8 @@ def test_every_requirement_is_tried(healthy):
     shown = {record["package"] for record in healthy.found["sections"]["Versions"]}
     assert {"torch", "torchvision", "numba", "opencv-python-headless", "packaging"} <= shown
     assert {requirement.name for requirement in requirements()} <= shown
+    optional = {record["package"]: record["state"] for record in healthy.found["sections"]["Versions"]}
+    assert optional["mamba-ssm"].endswith("; for its own CUDA selective scan")
 
 
 def test_probes_survive_what_they_try():
@@ -149,6 +151,10 @@ def test_data_sets_below_a_root(demo, tmp_path):
     assert set(states) == {"demo", *DATASETS}
     assert states["dis-vd"] == states["coift"] == states["hrsod"] == "whole"
     assert states["sa-1b"] == "not found"
+    by_name = {record["data set"]: record for record in records}
+    assert "mend" not in by_name["dis-vd"], "nothing to mend"
+    assert by_name["dis-vd"]["where"] == "DIS5K/DIS-VD/im"
+    assert by_name["sa-1b"]["mend"].startswith("get it: https://")
     assert faults == []
 
     (demo / "COIFT" / "images" / next((demo / "COIFT" / "images").iterdir()).name).unlink()
@@ -156,11 +162,17 @@ def test_data_sets_below_a_root(demo, tmp_path):
     assert "coift is partly" in fault.what
     assert "bench data check coift" in fault.mend
 
+    (demo / "COCO" / "annotations" / "instances_val2017.json").write_text("{")
+    records, _ = check_data(demo, tmp_path)
+    reason = next(record["reason"] for record in records if record["data set"] == "coco")
+    assert "instances_val2017.json" in reason
+    assert not reason.startswith("expected")
+
 
 def test_a_root_without_the_default_sets(tmp_path):
     (tmp_path / "data").mkdir()
     records, faults = check_data(tmp_path / "data", tmp_path)
-    mends = {record["data set"]: record["mend"] for record in records}
+    mends = {record["data set"]: record.get("mend") for record in records}
     assert "xuebinqin.github.io/dis" in mends["dis-vd"]
     told = " ".join(fault.what for fault in faults)
     assert all(name in told for name in ("dis-vd", "coift", "hrsod", "no training set"))
@@ -179,7 +191,7 @@ def test_damaged_demo_weights(tmp_path, monkeypatch):
 
 def test_records_for_a_person():
     records = [{"name": "a", "on": "yes"}, {"name": "b", "on": "yes"}, {"name": "c", "on": "no"}]
-    assert grouped(records, "name") == [{"name": "a\nb", "on": "yes"}, {"name": "c", "on": "no"}]
+    assert grouped(records, "name") == [{"name": "a, b", "on": "yes"}, {"name": "c", "on": "no"}]
     assert filled([{"a": 1, "b": ""}, {"a": None, "b": None, "c": 0}]) == [{"a": 1}, {"a": None, "c": 0}]
 
 
