@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..results.schema import Cell, Row
     from ..results.store import Store
+    from ..results.tabling.tables import Table
     from .base import Event
     from .latency.profiling import Profile
     from .predict.run import Outcome
@@ -54,18 +55,51 @@ class Ticker:
 def show_rows(rows: Sequence[Row], store: Store, as_json: bool) -> bool:
     """Print the rows' table, write the report; whether all went well."""
     from ..results.reporting.report import tables_of, write_report
-    from ..results.tabling.tables import to_markdown
 
     if as_json:
         print(json.dumps([{**row.to_dict(), "samples": {}} for row in rows], indent=1))
     else:
-        print(to_markdown(tables_of(rows)))
+        _show_tables(tables_of(rows))
     paths = write_report(store, store.root)
+    for row in rows:
+        if cut := _cut_short(row):
+            print(f"note: {row.cell.backbone}: the recipe's clock ended {cut}", file=sys.stderr)
     for (status, error), names in _troubles(rows).items():
         print(f"{'error' if status in FAILURES else status}: {', '.join(names)}: {error}", file=sys.stderr)
     if not as_json:
         print(f"{len(rows)} rows in {store.root / 'runs'}; {len(paths)} tables and figures in {store.root}")
     return not any(row.status in FAILURES for row in rows)
+
+
+def _show_tables(tables: Sequence[Table]) -> None:
+    """Markdown for a file; for a terminal, which is narrower, what was measured alone."""
+    from rich.markup import escape
+
+    from ..results.tabling.best import emphasised
+    from ..results.tabling.measured_only import without_published
+    from ..results.tabling.tables import to_markdown
+
+    if not sys.stdout.isatty():
+        print(to_markdown(tables))
+        return
+    for table in filter(None, map(without_published, tables)):
+        print(f"\n{table.title}\n{table.caption}\n")
+        names = [f"{group} {'' if group and name == 'measured' else name}".strip() for group, name in table.columns]
+        lines = emphasised(table.columns, table.cells, table.goals, plain=escape, bold="[bold]{}[/bold]".format)
+        show_records([dict(zip(names, line, strict=True)) for line in lines], False)
+        print("".join(f"\n- {note}" for note in table.notes) + "\n")
+
+
+def _cut_short(row: Row) -> str:
+    """The stages of a training that took fewer steps than their recipe has; empty where there are none."""
+    run = row.provenance.get("run") or {}
+    recipe, steps = run.get("recipe"), run.get("steps")
+    if not isinstance(recipe, dict) or not isinstance(steps, dict):
+        return ""
+    wanted = {stage: recipe[stage]["steps"] for stage in steps if stage in recipe}
+    return ", ".join(
+        f"{stage} at step {steps[stage]} of {most}" for stage, most in wanted.items() if steps[stage] < most
+    )
 
 
 def _troubles(rows: Sequence[Row]) -> dict[tuple[str, str | None], list[str]]:
@@ -167,7 +201,7 @@ def show_records(records: Sequence[dict[str, Any]], as_json: bool) -> None:
     crowded = len(columns) > CROWDED
     table = Table(box=None, pad_edge=False, collapse_padding=crowded)
     for index, column in enumerate(columns):
-        table.add_column(column.replace(" ", "\n") if crowded else column, no_wrap=index == 0)
+        table.add_column(column.replace(" ", "\n") if crowded else column, no_wrap=index == 0, overflow="fold")
     for record in records:
         table.add_row(*("" if record.get(key) is None else str(record[key]) for key in columns))
     console.print(table)
