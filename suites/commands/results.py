@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +42,7 @@ def list_rows(
     results: Results = None,
     as_json: AsJson = False,
 ) -> None:
-    """List rows: suite, backbone, status, key, time, device."""
+    """List rows: suite, backbone, what tells its rows apart, status, key, time, device."""
     from ...results.provenance import device_name
     from ..terminal import show_records
 
@@ -50,10 +51,12 @@ def list_rows(
         print(why_none, file=sys.stderr)
         if not as_json:
             return
+    apart = _told_apart(rows)
     records = [
         {
             "suite": row.cell.suite,
             "backbone": row.cell.backbone,
+            "apart by": apart[row.cell.key],
             "status": row.status,
             "key": row.cell.key,
             "created_utc": row.created_utc if as_json else row.created_utc[:19],
@@ -126,6 +129,18 @@ def gc(dry_run: DryRun = False, results: Results = None, as_json: AsJson = False
         print(f"{one.path.relative_to(store.root)}: {one.reason}")
     done = "would be removed" if dry_run else "removed"
     print(f"{len(found)} files, {sum(one.size for one in found)} bytes {done}")
+
+
+def _told_apart(rows: Sequence[Row]) -> dict[str, str]:
+    """By key, the parameters in which a backbone's rows of one suite differ."""
+    from ...results.series import group, split_series
+
+    told = {}
+    for _, found in group(rows, lambda row: (row.cell.suite, row.cell.backbone)):
+        for series in split_series(found, varying=()):
+            text = series.label.removeprefix(series.backbone).removeprefix(" (").removesuffix(")")
+            told |= {row.cell.key: text for row in series.rows}
+    return told
 
 
 def _selected(
