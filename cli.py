@@ -47,7 +47,7 @@ def _start(
 
 @app.command("list", epilog="**Examples**\n\n`bench list backbones`\n\n`bench list kernels --json`")
 def list_(
-    what: Annotated[str, typer.Argument(help="backbones, systems, refine, suites, datasets, recipes or kernels.")],
+    what: Annotated[str, typer.Argument(help="backbones, systems, refine, suites, datasets, recipes or kernels.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """List what there is."""

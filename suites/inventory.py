@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..backbones import BackboneSpec
+    from .training.recipes import Optimisation
 
 Records = list[dict[str, Any]]
 
@@ -27,7 +28,8 @@ def inventory(what: str) -> Records:
     if what not in _LISTINGS:
         close = difflib.get_close_matches(what, _LISTINGS, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        raise UsageError(f"cannot list '{what}'.{hint} Expected one of {', '.join(_LISTINGS)}.")
+        said = f"cannot list '{what}'." if what else "nothing to list is named."
+        raise UsageError(f"{said}{hint} Expected one of {', '.join(_LISTINGS)}.")
     return _LISTINGS[what]()
 
 
@@ -140,7 +142,7 @@ def _datasets() -> Records:
         {
             "name": spec.name,
             "title": spec.title,
-            "images": spec.count,
+            "images": spec.count or None,
             "expected below the data root": spec.tree,
             "source": spec.source,
         }
@@ -149,39 +151,48 @@ def _datasets() -> Records:
 
 
 def _recipes() -> Records:
-    from .classification.recipes import RECIPES as CLASS_RECIPES
-    from .training.recipes import RECIPES
+    from .ablations.class_recipes import CLASS_RECIPES
+    from .ablations.recipes import DISTILL_RECIPES, FUSION_RECIPES
+    from .ade20k.recipes import RECIPES as SEGMENTATION
+    from .classification.recipes import RECIPES as CLASSIFICATION
+    from .training.recipes import RECIPES as MASKS
 
-    classes = [
-        {
-            "name": name,
-            "suite": "classification",
-            "frame": recipe.size,
-            "eval frame": recipe.eval_size,
-            "epochs": recipe.epochs or None,
-            "steps": recipe.train.steps or None,
-            "images a step": recipe.train.images,
-            "lr": recipe.train.lr,
-            "most minutes": recipe.train.max_minutes,
-        }
-        for name, recipe in CLASS_RECIPES.items()
-    ]
+    masks = {"sam-hq": MASKS, "ablation-fusion": FUSION_RECIPES, "ablation-distill": DISTILL_RECIPES}
+    classes = {"classification": CLASSIFICATION, "ablation-encoder": CLASS_RECIPES}
     return [
-        {
-            "name": name,
-            "suite": "sam-hq",
-            "frame": recipe.frame,
-            "eval frame": recipe.eval_frame,
-            "distill steps": recipe.distill.steps,
-            "joint steps": recipe.joint.steps,
-            "images a step": recipe.joint.images,
-            "lr": recipe.joint.lr,
-            "most minutes": None
-            if recipe.joint.max_minutes is None
-            else (recipe.distill.max_minutes or 0) * bool(recipe.distill.steps) + recipe.joint.max_minutes,
-        }
-        for name, recipe in RECIPES.items()
-    ] + classes
+        *(_recipe(suite, name, r.frame, r.eval_frame, r.joint, r.distill) for suite, name, r in _each(masks)),
+        *(_recipe(suite, name, r.size, r.eval_size, r.train, epochs=r.epochs) for suite, name, r in _each(classes)),
+        *(_recipe("ade20k", name, r.crop, r.scale[1], r.train) for name, r in SEGMENTATION.items()),
+    ]
+
+
+def _each(recipes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
+    return ((suite, name, recipe) for suite, named in recipes.items() for name, recipe in named.items())
+
+
+def _recipe(
+    suite: str,
+    name: str,
+    side: int,
+    eval_side: int,
+    train: Optimisation,
+    distill: Optimisation | None = None,
+    epochs: float = 0,
+) -> dict[str, Any]:
+    stages = [stage for stage in (distill, train) if stage is not None and stage.steps]
+    minutes = [stage.max_minutes for stage in stages if stage.max_minutes is not None]
+    return {
+        "name": name,
+        "suite": suite,
+        "side": side,
+        "eval side": eval_side,
+        "epochs": epochs or None,
+        "distill steps": distill and distill.steps,
+        "steps": train.steps or None,
+        "images a step": train.images,
+        "lr": train.lr,
+        "most minutes": round(sum(minutes), 2) or None,
+    }
 
 
 def _kernels() -> Records:

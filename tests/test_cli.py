@@ -96,6 +96,19 @@ def test_list(bench, what):
     assert first in bench("list", what).out
 
 
+def test_list_without_a_word_says_which_there_are(bench):
+    bench("list")
+    assert bench.code == 2
+    assert "Expected one of backbones, systems" in bench.err
+
+
+def test_recipes_of_every_suite_that_trains_are_listed(bench):
+    records = json.loads(bench("list", "recipes", "--json").out)
+    assert {record["suite"] for record in records if record["name"] == "paper"} == {
+        *("sam-hq", "classification", "ade20k", "ablation-fusion", "ablation-encoder", "ablation-distill"),
+    }
+
+
 def test_list_backbones_names_every_backbone_with_its_count(bench):
     records = {record["name"]: record for record in json.loads(bench("list", "backbones", "--json").out)}
     assert set(linbench.list_backbones()) < set(records)

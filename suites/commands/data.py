@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ...errors import DataError
-from .common import AsJson, Data
+from .common import AsJson
 
 app = typer.Typer(help="Draw the demo data; check data sets.")
 
@@ -50,11 +50,13 @@ def data_demo(
 @app.command("check", epilog="**Example**\n\n`bench data check dis-vd --data /datasets`")
 def data_check(
     name: Annotated[str, typer.Argument(help="Data set; `bench list datasets`.")],
-    data: Data = None,
-    full: Annotated[bool, typer.Option("--full", help="Read every image, not only the headers.")] = False,
+    data: Annotated[
+        Path | None, typer.Option("--data", envvar="LINBENCH_DATA", help="Root of the data sets, or of demo data.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Hash every file for the fingerprint, not a sample.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check that a data set is whole: folders, counts, sizes, unreadable files."""
+    """Check that a data set is whole: folders, counts, sizes, unreadable files. Every image is read."""
     from ... import settings
     from ..data.checks import check_dataset
     from ..terminal import show_records

@@ -169,7 +169,7 @@ def locate(name: str, root: Path | str | None = None) -> tuple[Path, Path]:
     spec = dataset_spec(name)
     base = data_root(None if root is None else Path(root))
     if base is None:
-        raise UsageError(f"no data root for {name}: set LINBENCH_DATA or give one (`bench data demo` draws demo data)")
+        raise UsageError(f"no data root for {name}: set LINBENCH_DATA or give --data (`bench data demo` draws data)")
     if not base.is_dir():
         raise DataError(f"data root {base} does not exist; expected {spec.tree} in it")
     if name == IMAGENET:

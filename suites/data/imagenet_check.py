@@ -37,7 +37,7 @@ def check_imagenet(
     """
     base = data_root(None if root is None else Path(root))
     if base is None:
-        raise UsageError(f"no data root for {TITLE}: set LINBENCH_DATA or give one (`bench data demo` draws demo data)")
+        raise UsageError(f"no data root for {TITLE}: set LINBENCH_DATA or give --data (`bench data demo` draws data)")
     report.tree, report.expected = TREE, None
     try:
         found = find_imagenet(base)
