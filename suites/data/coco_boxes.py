@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ...errors import DataError, UsageError
 from .coco import CocoInstances
-from .coco_json import Annotation, load_json
+from .coco_json import Annotation, load_json, whole
 from .decode import file_hash
 
 Doubles = npt.NDArray[np.float64]
@@ -151,8 +151,8 @@ def _table(path: Path, entries: list[Annotation], kind: str, *, scored: bool) ->
     for number, entry in enumerate(entries):
         try:
             x, y, width, height = (float(value) for value in entry["bbox"])
-            images.append(int(entry["image_id"]))
-            categories.append(int(entry["category_id"]))
+            images.append(whole(entry["image_id"]))
+            categories.append(whole(entry["category_id"]))
             scores.append(float(entry["score"]) if scored else 1.0)
         except (KeyError, TypeError, ValueError) as error:
             wanted = "image_id, category_id, bbox [x, y, w, h]" + (" and score" if scored else "")

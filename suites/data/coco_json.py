@@ -76,6 +76,21 @@ def load_json(source: Path | str) -> Any:
         raise DataError(f"{source}: no JSON, or cut short ({error})") from error
 
 
+def whole(value: Any) -> int:
+    """A whole number of a JSON file, perhaps written as 5.0 or as text.
+
+    Raises:
+        ValueError: It is none.
+        TypeError: It is no number at all.
+    """
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"{value} is no whole number")
+    number = int(value)
+    if abs(number) >= 2**63:
+        raise ValueError(f"{value} has more than 64 bits")
+    return number
+
+
 def read_truth(source: Path | str | Mapping[str, Any]) -> CocoTruth:
     """Read and check an instances file.
 
@@ -86,7 +101,8 @@ def read_truth(source: Path | str | Mapping[str, Any]) -> CocoTruth:
         DataError: Missing or unreadable; no images, annotations or categories in it; entries without what COCO's format
             asks for; an image or category id that occurs twice; an annotation of a category that is not listed.
     """
-    name, data = ("ground truth", source) if isinstance(source, Mapping) else (str(source), load_json(source))
+    on_disk = isinstance(source, (str, Path))
+    name, data = (str(source), load_json(source)) if on_disk else ("ground truth", source)
     if not isinstance(data, Mapping):
         raise DataError(f"{name}: a JSON {type(data).__name__}; expected COCO's images, annotations and categories")
     for part in ("images", "annotations", "categories"):
@@ -101,14 +117,24 @@ def read_truth(source: Path | str | Mapping[str, Any]) -> CocoTruth:
     return CocoTruth(name, images, categories, annotations, unlisted, federated)
 
 
+def _fault(error: Exception) -> str:
+    return f"has no {error}" if isinstance(error, KeyError) else f"is malformed ({error})"
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is no file name")
+    return value
+
+
 def _categories(name: str, entries: list[Any]) -> dict[int, str]:
     categories: dict[int, str] = {}
     for entry in entries:
         try:
-            number = int(entry["id"])
+            number = whole(entry["id"])
             label = str(entry.get("name", number))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{name}: category {entry!r:.80} has no {error}; expected id and name") from error
+            raise DataError(f"{name}: category {entry!r:.80} {_fault(error)}; expected id and name") from error
         if number in categories:
             raise DataError(f"{name}: category id {number} is listed twice ({categories[number]}, {label})")
         categories[number] = label
@@ -120,10 +146,10 @@ def _images(name: str, entries: list[Any]) -> dict[int, CocoImage]:
     for entry in entries:
         try:
             file = entry.get("file_name") or "/".join(entry["coco_url"].split("/")[-2:])
-            image = CocoImage(int(entry["id"]), file, int(entry["height"]), int(entry["width"]))
+            image = CocoImage(whole(entry["id"]), _text(file), whole(entry["height"]), whole(entry["width"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
-                f"{name}: image {entry!r:.80} has no {error}; expected id, file_name, height and width"
+                f"{name}: image {entry!r:.80} {_fault(error)}; expected id, file_name, height and width"
             ) from error
         if min(image.height, image.width) < 1:
             raise DataError(f"{name}: image {image.id} ({file}) is of {image.width}x{image.height} pixels")
@@ -141,11 +167,11 @@ def _by_image(
     unlisted = 0
     for entry in entries:
         try:
-            image, category = int(entry["image_id"]), int(entry["category_id"])
+            image, category = whole(entry["image_id"]), whole(entry["category_id"])
             entry["segmentation"]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{name}: annotation {entry!r:.80} has no {error}; expected image_id, category_id and segmentation"
+                f"{name}: annotation {entry!r:.80} {_fault(error)}; expected image_id, category_id and segmentation"
             ) from error
         if category not in categories:
             unknown[category] += 1

@@ -13,6 +13,7 @@ from ...heads.run_lengths import Rle, encode_masks
 from .masks import Bools
 
 _FIRST_SYMBOL, _SYMBOLS = 48, 64
+_FARTHEST = 2**16  # pixels; pycocotools walks along every edge, and crashes on edges that are much longer
 _LONGEST_RUN = 6  # symbols of five bits; more would not fit COCO's 32-bit run lengths
 
 
@@ -32,8 +33,9 @@ def to_rle(segmentation: Any, height: int, width: int) -> Rle:
     if not isinstance(segmentation, dict) or not {"size", "counts"} <= set(segmentation):
         raise ValueError(f"segmentation is {_kind(segmentation)}; expected polygons or an RLE with size and counts")
     size, counts = segmentation["size"], segmentation["counts"]
-    if list(size) != [height, width]:
-        raise ValueError(f"RLE of size {list(size)} for an image of {[height, width]} (height, width)")
+    sides = list(size) if isinstance(size, (list, tuple, np.ndarray)) else size
+    if sides != [height, width]:
+        raise ValueError(f"RLE of size {sides!r:.40} for an image of {[height, width]} (height, width)")
     if isinstance(counts, list):
         return _from_runs(counts, height, width)
     if not isinstance(counts, (str, bytes)):
@@ -77,8 +79,10 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> Rle:
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 4 or len(polygon) % 2:
             raise ValueError(f"a polygon is {_kind(polygon)}; expected x, y, x, y, ...")
-        if not all(isinstance(value, (int, float)) and np.isfinite(value) for value in polygon):
-            raise ValueError("a polygon holds something else than finite numbers")
+        if not all(isinstance(value, (int, float)) for value in polygon):
+            raise ValueError("a polygon holds something else than numbers")
+        if not all(abs(value) <= _FARTHEST for value in polygon):
+            raise ValueError(f"a polygon holds values that are not finite or beyond {_FARTHEST}; expected pixels")
     if not polygons:
         raise ValueError("segmentation is an empty list; expected polygons or an RLE")
     try:
@@ -91,6 +95,8 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> Rle:
 def _from_runs(counts: list[Any], height: int, width: int) -> Rle:
     if not all(isinstance(run, int) for run in counts):
         raise ValueError("RLE runs hold something else than whole numbers")
+    if any(abs(run) > height * width for run in counts):
+        raise ValueError(f"RLE with a run longer than an image of {width}x{height}")
     _check_runs(np.array(counts, np.int64), height, width)
     packed = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     return Rle(size=[height, width], counts=packed["counts"].decode("ascii"))

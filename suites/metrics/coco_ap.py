@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -100,11 +101,11 @@ def _truth_entries(truth: CocoTruth, chosen: list[int]) -> list[dict[str, Any]]:
         for note in truth.annotations.get(image_id, []):
             try:
                 rle = to_rle(note["segmentation"], image.height, image.width)
+                # An area is COCO's own where the file states it: that of its polygons, not of their pixels.
+                size = float(area(rle) if note.get("area") is None else _number("area", note["area"]))
             except ValueError as error:
                 name = f"annotation {note.get('id', '?')} of image {image_id} ({image.file})"
                 raise DataError(f"{truth.source}: {name}: {error}") from error
-            # An area is COCO's own where the file states it: that of its polygons, not of their pixels.
-            size = float(note["area"]) if "area" in note else float(area(rle))
             # Matching marks an object by its id and reads 0 as none, so ids are given anew, from 1.
             entries.append(_entry(len(entries) + 1, note, rle) | {"area": size, "iscrowd": int(is_crowd(note))})
     if not any(not entry["iscrowd"] for entry in entries):
@@ -151,9 +152,7 @@ def _checked(result: Any, truth: CocoTruth) -> Rle:
     if not _listed(result["category_id"], truth.categories):
         known = f"{min(truth.categories)}..{max(truth.categories)}"
         raise ValueError(f"unknown category: id {result['category_id']!r}, known are {known}")
-    score = result["score"]
-    if isinstance(score, bool) or not isinstance(score, (int, float, np.number)) or not np.isfinite(score):
-        raise ValueError(f"bad score: {score!r}")
+    _number("score", result["score"])
     if "segmentation" not in result:
         raise ValueError("no mask: only a box; expected a segmentation")
     image = truth.images[int(result["image_id"])]
@@ -163,8 +162,20 @@ def _checked(result: Any, truth: CocoTruth) -> Rle:
         raise ValueError(f"bad mask: image {image.id} ({image.file}): {error}") from error
 
 
+def _number(name: str, value: Any) -> float:
+    plain = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    try:
+        number = float(value) if plain else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"bad {name}: {value!r:.40}")
+    return number
+
+
 def _listed(value: Any, known: Mapping[int, Any]) -> bool:
-    return isinstance(value, (int, np.integer)) and int(value) in known
+    # A whole number that was written as a float is the same key.
+    return isinstance(value, (int, float, np.number)) and value in known
 
 
 def _entry(number: int, source: Mapping[str, Any], rle: Rle) -> dict[str, Any]:

@@ -409,7 +409,7 @@ def test_photographs():
 @pytest.mark.parametrize(
     ("entry", "told"),
     [
-        ("cat", "category 'cat' has no"),
+        ("cat", "category 'cat' is malformed"),
         ({"name": "cat"}, "category .* has no 'id'"),
         ({"id": 3}, "id 3 is listed twice"),
     ],

@@ -217,6 +217,12 @@ def test_a_box_in_the_results_changes_nothing(case):
     assert coco_ap(truth, numpy_numbers) == plain
 
 
+def test_an_area_of_nothing_is_the_masks(case):
+    wanted = coco_ap(*case)
+    case[0]["annotations"][1]["area"] = None
+    assert coco_ap(*case) == wanted
+
+
 def test_an_area_that_is_not_stated_is_the_masks(case):
     truth, results = case
     found = coco_ap(truth, results)
@@ -264,6 +270,7 @@ BAD_RESULTS = {
     "no text": (misfit(segmentation={"size": [30, 30], "counts": "hello world"}), "no COCO text"),
     "a number": (misfit(segmentation=5), "expected polygons or an RLE"),
     "score": (misfit(score=float("nan")), "bad score: nan"),
+    "huge score": (misfit(score=10**400), "bad score: 1000"),
     "only boxes": (lambda results: results[1].pop("segmentation"), "no mask: only a box"),
     "no score": (lambda results: results[1].pop("score"), "no result: .*expected image_id"),
 }
@@ -301,6 +308,23 @@ BAD_TRUTH = {
         r"annotation 0 of image 1 \(a.jpg\): RLE of size \[60, 40\]",
     ),
     "odd polygon": (lambda truth: truth["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5]]), "x, y, x, y"),
+    "a polygon from afar": (
+        # pycocotools walks along every edge: on such a one it takes all memory, or crashes.
+        lambda truth: truth["annotations"][0].update(segmentation=[[1, 2, 1e300, 4, 5, 6]]),
+        "annotation 0 of image 1 .*beyond 65536",
+    ),
+    "area": (lambda truth: truth["annotations"][0].update(area="big"), "annotation 0 of image 1 .*bad area: 'big'"),
+    "half an id": (lambda truth: truth["images"][0].update(id=1.5), r"image .* is malformed \(1.5 is no whole number"),
+    "no id at all": (lambda truth: truth["images"][0].update(id=float("inf")), "image .* is malformed"),
+    "no name": (lambda truth: truth["images"][0].update(file_name=7), "image .* is malformed .*no file name"),
+    "endless run": (
+        lambda truth: truth["annotations"][0].update(segmentation={"size": [40, 60], "counts": [2**70]}),
+        "a run longer than an image of 60x40",
+    ),
+    "a size of one number": (
+        lambda truth: truth["annotations"][0].update(segmentation={"size": 40, "counts": [2400]}),
+        "RLE of size 40 for an image of",
+    ),
     "runs": (
         lambda truth: truth["annotations"][0].update(segmentation={"size": [40, 60], "counts": [5, 5]}),
         "RLE of 10 pixels",
@@ -320,6 +344,15 @@ def test_annotations_of_other_images_are_left_out(case):
     truth, results = case
     truth["annotations"].append({**truth["annotations"][0], "id": 8, "image_id": 99})
     assert coco_ap(truth, results)["objects"] == 2
+
+
+def test_ids_that_were_written_as_floats(case):
+    truth, results = case
+    wanted = coco_ap(truth, results)
+    floats = [{**entry, "image_id": float(entry["image_id"]), "category_id": np.float64(4)} for entry in results]
+    assert coco_ap(truth, floats) == wanted
+    with pytest.raises(DataError, match=r"unknown image: id 1\.5"):
+        coco_ap(truth, [{**results[0], "image_id": 1.5}])
 
 
 def test_misuse_is_told(case):
