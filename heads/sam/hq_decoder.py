@@ -6,6 +6,8 @@ ones.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -93,3 +95,16 @@ class HqMaskDecoder(MaskDecoder):
         if self.hq_token_only:
             return hq, quality.amax(dim=1, keepdim=True)
         return logits + hq, quality
+
+
+@contextmanager
+def hq_mask_alone(decoder: nn.Module, wanted: bool = True) -> Iterator[None]:
+    """In the block an HQ decoder gives the HQ token's mask alone, if that is wanted; other decoders are as they are."""
+    if not wanted or not isinstance(decoder, HqMaskDecoder):
+        yield
+        return
+    before, decoder.hq_token_only = decoder.hq_token_only, True
+    try:
+        yield
+    finally:
+        decoder.hq_token_only = before

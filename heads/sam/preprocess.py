@@ -27,12 +27,14 @@ class Framing:
         resized: Its size in the frame.
         frame: Size of the frame.
         geometry: `stretch` where both axes were scaled to the frame on their own, as EfficientSAM does.
+        enlarging: How the logits of a stretched image are brought back, EfficientSAM's way unless set.
     """
 
     original: tuple[int, int]
     resized: tuple[int, int]
     frame: tuple[int, int]
     geometry: Geometry = "pad"
+    enlarging: Literal["bicubic", "bilinear"] = "bicubic"
 
     def to_frame(self, points: Tensor) -> Tensor:
         """Scale `[..., 2]` points as (x, y) from the original image into the frame; the axes' ratios may differ."""
@@ -46,7 +48,7 @@ class Framing:
     def to_original(self, logits: Tensor) -> Tensor:
         """Bring mask logits back: bilinear to the frame, crop the padding, bilinear to the original size.
 
-        Stretched ones go to the original size at once, bicubic.
+        Stretched ones go to the original size at once.
 
         Args:
             logits: `[N, M, h, w]` that cover the frame at any resolution.
@@ -55,7 +57,7 @@ class Framing:
             Logits `[N, M, H, W]` at the original size; a mask is where they exceed 0.
         """
         if self.geometry == "stretch":
-            return F.interpolate(logits.float(), size=self.original, mode="bicubic", align_corners=False)
+            return F.interpolate(logits.float(), size=self.original, mode=self.enlarging, align_corners=False)
         logits = F.interpolate(logits.float(), size=self.frame, mode="bilinear", align_corners=False)
         logits = logits[..., : self.resized[0], : self.resized[1]]
         return F.interpolate(logits, size=self.original, mode="bilinear", align_corners=False)

@@ -61,6 +61,10 @@ def run_sam_hq(
     protocol: Annotated[
         str, typer.Option(help="`rwkvsam` or `hqsam`: geometry, box source and upsampling.")
     ] = "rwkvsam",
+    choice: Annotated[
+        str,
+        typer.Option(help="The mask kept: `single` token's, `best` of three by predicted IoU, `oracle` by the truth."),
+    ] = "single",
     frame: Annotated[int | None, typer.Option(help="Side of the evaluated input (default: the recipe's).")] = None,
     masks: Annotated[
         list[str] | None,
@@ -113,6 +117,7 @@ def run_sam_hq(
         frame=frame,
         seed=seed,
         protocol=protocol,
+        choice=choice,  # type: ignore[arg-type]
         data=settings.data_root(data),
         datasets=None if datasets is None else names_in([datasets]),
         boxes=boxes,

@@ -47,9 +47,11 @@ class Protocol(ABC):
 
     Attributes:
         name: As it is stored in rows.
+        hq_token_only: Whether HQ-SAM's decoder answers with the HQ token's mask alone, not with its sum with SAM's.
     """
 
     name: str
+    hq_token_only: bool = False
 
     @abstractmethod
     def prepare(
@@ -67,9 +69,9 @@ class Protocol(ABC):
             UsageError: Sizes or dtypes that do not fit together.
         """
 
-    @abstractmethod
     def restore(self, logits: Tensor, geometry: Framing) -> Bools:
         """Masks `[n, H, W]` at the original size from logits `[n, 1, h, w]` that cover the frame (logit above 0)."""
+        return np.asarray((geometry.to_original(logits)[:, 0] > 0).cpu().numpy())
 
 
 class RwkvSam(Protocol):
@@ -86,14 +88,12 @@ class RwkvSam(Protocol):
         boxes = geometry.boxes_to_frame(torch.from_numpy(boxes_of(truth.view(np.uint8))))
         return Sample(pixels, boxes, truth, _non_empty(truth), geometry)
 
-    def restore(self, logits: Tensor, geometry: Framing) -> Bools:
-        return _positive(geometry.to_original(logits))
-
 
 class HqSam(Protocol):
     """Stretched to the frame, plain bilinear, truncated to bytes; box of the stretched label; logits resized once."""
 
     name = "hqsam"
+    hq_token_only = True
 
     def prepare(
         self, image: npt.NDArray[np.uint8], labels: Labels, *, frame: int = 1024, threshold: int = OFFICIAL_THRESHOLD
@@ -103,11 +103,9 @@ class HqSam(Protocol):
         pixels = normalize(stretched.to(torch.uint8).permute(1, 2, 0).numpy())
         in_frame = (_stretch(torch.from_numpy(grey)[:, None], frame)[:, 0] > threshold).numpy()
         boxes = torch.from_numpy(boxes_of(in_frame.view(np.uint8)))
-        geometry = Framing(original=(image.shape[0], image.shape[1]), resized=(frame, frame), frame=(frame, frame))
+        original, square = (image.shape[0], image.shape[1]), (frame, frame)
+        geometry = Framing(original, resized=square, frame=square, geometry="stretch", enlarging="bilinear")
         return Sample(pixels, boxes, grey > threshold, _non_empty(in_frame), geometry)
-
-    def restore(self, logits: Tensor, geometry: Framing) -> Bools:
-        return _positive(F.interpolate(logits.float(), size=geometry.original, mode="bilinear", align_corners=False))
 
 
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (RwkvSam(), HqSam())}
@@ -139,7 +137,3 @@ def _non_empty(masks: Bools) -> Bools:
 
 def _stretch(pixels: Tensor, frame: int) -> Tensor:
     return F.interpolate(pixels.float(), size=(frame, frame), mode="bilinear", align_corners=False)
-
-
-def _positive(logits: Tensor) -> Bools:
-    return np.asarray((logits[:, 0] > 0).cpu().numpy())

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from ...heads.sam import System
+from ...heads.sam import MaskChoice, System, choose_masks
+from ...heads.sam.choice import needs_multimask
+from ...heads.sam.hq_decoder import hq_mask_alone
 from ...heads.sam.system import Embedding
 from ..data.masks import Bools
 from ..data.protocols import Protocol, Sample
@@ -26,19 +29,23 @@ class Network:
 
     Args:
         system: In evaluation mode.
-        protocol: How logits come back to the original image.
+        protocol: How logits come back to the original image, and which mask HQ-SAM's decoder answers with.
         device: Torch device of the system.
         batch: Images encoded together.
+        choice: Which of SAM's masks is kept; `oracle` needs samples with a truth for each box.
 
     Attributes:
         seconds: Time spent in here so far.
     """
 
-    def __init__(self, system: System, protocol: Protocol, *, device: str, batch: int = 1) -> None:
+    def __init__(
+        self, system: System, protocol: Protocol, *, device: str, batch: int = 1, choice: MaskChoice = "single"
+    ) -> None:
         self.system = system
         self.protocol = protocol
         self.device = device
         self.batch = batch
+        self.choice: MaskChoice = choice
         self.seconds = 0.0
 
     def predict(
@@ -85,14 +92,25 @@ class Network:
             masks = np.zeros((len(asked), height, width), dtype=bool)
             started = time.perf_counter()
             if embedding is not None and asked.any():
-                logits, _ = self.system.decode(
-                    embedding,
-                    boxes=sample.boxes[start : start + step][torch.from_numpy(asked)].to(self.device),
-                    image_index=torch.full((int(asked.sum()),), index, device=self.device),
-                )
-                masks[asked] = self.protocol.restore(logits, sample.geometry)
+                masks[asked] = self._answers(embedding, index, sample, start + np.flatnonzero(asked))
             self.seconds += time.perf_counter() - started
             yield from keep(masks)
+
+    def _answers(self, embedding: Embedding, index: int, sample: Sample, boxes: npt.NDArray[np.int64]) -> Bools:
+        with hq_mask_alone(self.system.mask_decoder, self.protocol.hq_token_only):
+            logits, quality = self.system.decode(
+                embedding,
+                boxes=sample.boxes[boxes].to(self.device),
+                image_index=torch.full((len(boxes),), index, device=self.device),
+                multimask=needs_multimask(self.choice),
+            )
+        if self.choice != "oracle":
+            logits, _ = choose_masks(logits, quality, choice=self.choice)
+            return self.protocol.restore(logits, sample.geometry)
+        # The truth is at the original size, so that is where the best is chosen.
+        restored = sample.geometry.to_original(logits)
+        best, _ = choose_masks(restored, quality, choice="oracle", truth=torch.from_numpy(sample.truth[boxes]))
+        return np.asarray((best[:, 0] > 0).cpu().numpy())
 
 
 class BoxFiller:

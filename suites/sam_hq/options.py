@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import UsageError
+from ...heads.sam.choice import MaskChoice, needs_multimask
 from ..training.options import DEFAULT, EngineOptions
 from ..training.pipeline import EncoderStart
 from ..training.recipes import DEMO, Recipe
@@ -40,7 +41,9 @@ class SamHqOptions:
         recipe: How to train, and at which frame size to evaluate.
         frame: Frame size of the evaluation; None for the recipe's.
         seed: Seed of initialisation, sampling and losses.
-        protocol: `rwkvsam` or `hqsam`.
+        protocol: `rwkvsam` or `hqsam`; COCO has one way alone.
+        choice: Which of SAM's masks is kept; other than `single` is for decoders with four mask tokens, `oracle` for
+            mask sets.
         data: Root of the real data sets; None for the demo data.
         datasets: Registered evaluation sets below the data root; None for COCO and the three mask sets of the paper's
             Table 3 on the demo data, and for the mask sets, and COCO where `boxes` says with which boxes, on real ones.
@@ -72,6 +75,7 @@ class SamHqOptions:
     frame: int | None = None
     seed: int = 0
     protocol: str = "rwkvsam"
+    choice: MaskChoice = "single"
     data: Path | None = None
     datasets: tuple[str, ...] | None = None
     boxes: str | None = None
@@ -105,6 +109,11 @@ class SamHqOptions:
             raise UsageError(
                 "--boxes and --boxes-per-image are for COCO, which is not among the sets to evaluate; leave them out, "
                 "or name coco in --datasets"
+            )
+        if needs_multimask(self.choice) and self.choice == "oracle" and self.scores_coco:
+            raise UsageError(
+                "--choice oracle chooses by the true mask of each prompt, which COCO's boxes do not have; name the "
+                "mask sets in --datasets"
             )
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"--device '{self.device}' is not known; expected cpu, cuda or cuda:<index>")

@@ -18,6 +18,7 @@ from .rows import parameter_counts, score_metrics
 from .sets import Sets
 
 PROBE_IMAGES = 6
+COCO_PROTOCOL = "rwkvsam"
 
 Say = Callable[[str], None]
 
@@ -85,8 +86,10 @@ def score_sets(system: System | None, sets: Sets, options: SamHqOptions, *, resu
     metrics = score_metrics(masks)
     if sets.coco is not None:
         truth, prompts = sets.coco
+        # HQ-SAM evaluates COCO as SAM does: aspect kept, SAM's logits plus the HQ token's.
+        coco_network = make_network(system, options, COCO_PROTOCOL)
         coco = evaluate_coco(
-            network,
+            coco_network,
             truth,
             prompts,
             frame=options.eval_frame,
@@ -97,7 +100,8 @@ def score_sets(system: System | None, sets: Sets, options: SamHqOptions, *, resu
             on_image=_counter(truth.name, len(truth), options.limit, say),
         )
         metrics |= {f"{truth.name}/{name}": value for name, value in coco.metrics.items()}
-    seconds = {"network_seconds": network.seconds, "eval_seconds": time.monotonic() - started}
+    in_network = network.seconds + (coco.seconds if coco is not None else 0.0)
+    seconds = {"network_seconds": in_network, "eval_seconds": time.monotonic() - started}
     return SetScores(masks, coco, {**metrics, **seconds, **parameter_counts(system)})
 
 
@@ -119,11 +123,12 @@ def probe(system: System, sets: Sets, options: SamHqOptions) -> dict[str, float]
     return {f"probe_{name}": metrics[name] for name in ("miou", "mbiou") if name in metrics}
 
 
-def make_network(system: System | None, options: SamHqOptions) -> Network | BoxFiller:
-    """What answers prompts: the system, or for None the baseline."""
+def make_network(system: System | None, options: SamHqOptions, protocol: str | None = None) -> Network | BoxFiller:
+    """What answers prompts, by the options' protocol unless another is named: the system, or for None the baseline."""
     if system is None:
         return BoxFiller()
-    return Network(system, get_protocol(options.protocol), device=options.device, batch=options.batch)
+    way = get_protocol(protocol or options.protocol)
+    return Network(system, way, device=options.device, batch=options.batch, choice=options.choice)
 
 
 def _counter(name: str, total: int, limit: int | None, say: Say) -> Callable[[str], None]:

@@ -90,6 +90,8 @@ class _Run:
                 resolve_backend(operator, options.device, torch.float32, options.kernels)
             if options.weights is not None:
                 weights_path(spec.name, options.weights)
+            if options.choice != "single" and spec.head == "common":
+                raise UsageError(f"'{spec.name}' has one mask token; leave --choice {options.choice} out")
         self.made = 0
         check_device(options.device)
         get_protocol(options.protocol)
@@ -127,6 +129,8 @@ class _Run:
             shared = {**data, "frame": options.eval_frame, "kernels": options.kernels, "split": self.sets.split}
             if options.batch != 1:
                 shared["batch"] = options.batch
+            if options.choice != "single":
+                shared["choice"] = options.choice
             if options.refine != "auto":
                 shared["refine"] = options.refine
             if options.weights is not None:

@@ -97,6 +97,15 @@ def test_the_results_file_is_pycocotools_own_and_gives_the_same_ap(system, datas
     assert all(entry["segmentation"]["size"] == [*SIDES] and "bbox" not in entry for entry in entries)
 
 
+def test_the_protocol_of_the_mask_sets_does_not_change_coco(system, dataset, tmp_path):
+    found = []
+    for protocol in ("rwkvsam", "hqsam"):
+        network = Network(system, get_protocol(protocol), device="cpu")
+        results = tmp_path / f"{protocol}.json"
+        found.append(evaluate_coco(network, dataset, truth_boxes(dataset), frame=128, results=results).metrics)
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(("batch", "workers"), [(1, 4), (3, 0), (2, 2)])
 def test_workers_and_batches_do_not_change_the_answer(system, dataset, tmp_path, batch, workers):
     found = []
