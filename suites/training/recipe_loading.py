@@ -20,6 +20,8 @@ else:
     import tomli as tomllib
 
 RecipeT = TypeVar("RecipeT")
+_LARGEST = 2**53
+"""Of whole numbers: floats tell no larger ones apart."""
 
 
 def load_from(recipes: Mapping[str, RecipeT], name: str, overrides: Sequence[str] = (), *, prefix: str = "") -> RecipeT:
@@ -53,11 +55,11 @@ def _from_file(path: Path, recipes: Mapping[str, RecipeT]) -> tuple[RecipeT, dic
     if not path.is_file():
         raise UsageError(f"unknown recipe '{path}'; expected {', '.join(recipes)} or the path of a TOML file")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe {path} is no valid TOML: {error}") from error
     base = data.pop("base", next(iter(recipes)))
-    if base not in recipes:
+    if not isinstance(base, str) or base not in recipes:
         raise UsageError(f"recipe {path} names base '{base}'; expected one of {', '.join(recipes)}")
     recipe: Any = replace(typing.cast(Any, recipes[base]), name=path.stem)
     return recipe, dict(_flat(data))
@@ -77,9 +79,10 @@ def _parse(text: str) -> Any:
     if text in ("true", "false"):
         return text == "true"
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        read = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return read["value"] if len(read) == 1 else text  # a line break may begin another key
 
 
 def _keys(recipe: Any, prefix: str = "") -> Iterator[str]:
@@ -145,8 +148,8 @@ def _coerced(value: Any, hint: Any, key: str) -> Any:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return kind in (bool, str) and isinstance(value, kind)
+    if isinstance(value, bool) or kind not in (int, float):
+        return kind in (bool, str) and isinstance(value, kind)
+    if isinstance(value, int):
+        return abs(value) <= _LARGEST
+    return kind is float and isinstance(value, float) and math.isfinite(value)

@@ -40,6 +40,8 @@ def test_a_file_changes_only_what_it_names(tmp_path):
     recipe = load_recipe(str(path))
     assert (recipe.name, recipe.frame, recipe.joint.steps) == ("mine", 512, 7)
     assert recipe.joint.lr == PAPER.joint.lr
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_recipe(str(path)) == recipe, "some editors begin a file with a byte order mark"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,9 @@ def test_a_file_changes_only_what_it_names(tmp_path):
         ("augmentation.resize=[2.0, 1.0]", "resize"),
         ("name=other", "name"),
         ("train_prompt_encoder=1", "bool"),
+        (f"joint.lr=1{'0' * 400}", "joint.lr"),
+        (f"joint.steps=1{'0' * 400}", "joint.steps"),
+        ("joint.steps=3\nframe=64", "joint.steps"),
     ],
 )
 def test_unfitting_overrides_are_usage_errors_that_name_the_key(override, word):
@@ -64,7 +69,7 @@ def test_unfitting_overrides_are_usage_errors_that_name_the_key(override, word):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["not toml [", 'base = "nothing"', "unknown = 1"])
+@pytest.mark.parametrize("text", ["not toml [", 'base = "nothing"', "base = []", "base = {a=1}", "unknown = 1"])
 def test_bad_files_are_usage_errors(tmp_path, text):
     path = tmp_path / "bad.toml"
     path.write_text(text)
