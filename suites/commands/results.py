@@ -135,7 +135,7 @@ def _told_apart(rows: Sequence[Row]) -> dict[str, str]:
     """By key, the parameters in which a backbone's rows of one suite differ."""
     from ...results.series import group, split_series
 
-    told = {}
+    told: dict[str, str] = {}
     for _, found in group(rows, lambda row: (row.cell.suite, row.cell.backbone)):
         for series in split_series(found, varying=()):
             text = series.label.removeprefix(series.backbone).removeprefix(" (").removesuffix(")")

@@ -101,8 +101,7 @@ def read_truth(source: Path | str | Mapping[str, Any]) -> CocoTruth:
         DataError: Missing or unreadable; no images, annotations or categories in it; entries without what COCO's format
             asks for; an image or category id that occurs twice; an annotation of a category that is not listed.
     """
-    on_disk = isinstance(source, (str, Path))
-    name, data = (str(source), load_json(source)) if on_disk else ("ground truth", source)
+    name, data = (str(source), load_json(source)) if isinstance(source, (str, Path)) else ("ground truth", source)
     if not isinstance(data, Mapping):
         raise DataError(f"{name}: a JSON {type(data).__name__}; expected COCO's images, annotations and categories")
     for part in ("images", "annotations", "categories"):
