@@ -37,6 +37,8 @@ def throughput_figure(rows: Sequence[Row], folder: Path) -> list[Path]:
                 title = f"{', '.join(facts)}. Scores ({scores.suite}): {scores.title}"
                 unit = f"images/s at the best batch, {settings['res']} pixels"
                 clouds.append(Cloud(title, unit, scores.unit, points))
+    # A panel where all have one speed shows no trade-off; it is drawn only where there is no other.
+    clouds = [cloud for cloud in clouds if len({point.x for point in cloud.points}) > 1] or clouds
     if not clouds:
         return []
     return save_plots(cloud_plots(clouds), folder, "throughput")

@@ -49,10 +49,17 @@ def test_throughput_is_never_the_inverse_of_a_latency(tmp_path):
         assert text in said
 
 
+def test_a_panel_of_one_system_gives_way_to_those_that_compare(tmp_path):
+    rows = [hq_row("vit-s", three(60, 50)), hq_row("vim-s", three(55, 50)), hq_row("vit-s", three(70, 60), data="real")]
+    said = texts(throughput_figure([*rows, rate_row("vit-s", 70.0), rate_row("vim-s", 40.0)], tmp_path)[1])
+    assert "demo data" in said
+    assert "real images" not in said
+
+
 def test_memory_has_units_crosses_and_a_panel_a_device(tmp_path):
     rows = [latency_row("vit-s", 512, 1.0), latency_row("vit-s", 1024, status="oom")]
     said = texts(memory_figure([*rows, latency_row("vit-s", 512, 1.0, device="GPU B")], tmp_path)[1])
-    for text in ("peak memory (MiB, log scale)", "OOM", "GPU B", "Testor CPU 2000"):
+    for text in ("memory of the model (MiB, log scale)", "OOM", "GPU B", "Testor CPU 2000"):
         assert text in said
     assert memory_figure([], tmp_path / "none") == []
 
