@@ -106,9 +106,11 @@ def compare_sets(first: Sequence[Row], second: Sequence[Row]) -> list[Comparison
 
 def why_not_comparable(first: Sequence[Row], second: Sequence[Row]) -> str:
     """Why two sets of rows share no cell, in words."""
+    if not (first and second):
+        return f"{'the second' if first else 'the first'} has no rows"
     alike = {row.cell.key for row in first} & {row.cell.key for row in second}
-    devices = [", ".join(sorted({device_name(row) for row in side})) or "no rows" for side in (first, second)]
-    return f"devices are {devices[0]} and {devices[1]}" if alike or not (first and second) else "no cell is in both"
+    devices = [", ".join(sorted({device_name(row) for row in side})) for side in (first, second)]
+    return f"devices are {devices[0]} and {devices[1]}" if alike else "no cell is in both"
 
 
 def comparison_table(compared: Sequence[Comparison], first: str, second: str) -> Table:

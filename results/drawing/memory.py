@@ -27,7 +27,9 @@ def memory_figure(rows: Sequence[Row], folder: Path) -> list[Path]:
         return []
     found = over_resolution(found)
     styles = series_styles(found)
-    draw = partial(draw_panel, styles=styles, measure=_needed, unit="memory of the model (MiB, log scale)", notes=[_NOTE])
+    draw = partial(
+        draw_panel, styles=styles, measure=_needed, unit="memory of the model (MiB, log scale)", notes=[_NOTE]
+    )
     plots = [plot_over_resolution(partial(draw, panel=panel), [one.label for one in panel.series]) for panel in found]
     return save_plots(plots, folder, "memory")
 

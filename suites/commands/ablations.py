@@ -10,11 +10,16 @@ import typer
 from .common import (
     AsJson,
     Cache,
+    Changes,
     Data,
     Device,
     DryRun,
+    Kernels,
+    Limit,
+    MaxBad,
     Results,
     Resume,
+    Seed,
     Threads,
     measure,
     open_store,
@@ -31,21 +36,14 @@ Backbone = Annotated[
     str, typer.Option("--backbone", "-b", help="Under the common decoder, in every variant; the paper's: rwkvsam-s.")
 ]
 RecipeName = Annotated[str, typer.Option("--recipe", help="`demo` (short), `paper`, or a TOML file.")]
-Changes = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a value of the recipe, for example joint.steps=400.")
-]
 Teacher = Annotated[
     str, typer.Option("--teacher", help="Whose decoder all start with: the `demo` weights or a checkpoint's path.")
 ]
 TeacherSystem = Annotated[str, typer.Option("--teacher-system", help="System of a teacher that is given as a path.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of initialisation, sampling and losses.")]
-Limit = Annotated[int | None, typer.Option("--limit", help="Evaluate only the first images of each set.")]
-MaxBad = Annotated[int, typer.Option("--max-bad", min=0, help="Unreadable images to tolerate and leave out.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Threads that read images and score masks.")]
 Res = Annotated[int, typer.Option("--res", help="Image side at which speeds are measured.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="Type of weights and activations for speeds: fp32, bf16, fp16.")]
 Budget = Annotated[float, typer.Option("--budget", help="Seconds of timed iterations that one variant may take.")]
-Kernels = Annotated[str, typer.Option("--kernels", help="Operator backend; `bench list kernels`.")]
 
 
 @app.command(
@@ -119,11 +117,9 @@ def run_encoder(
     recipe: Annotated[
         str, typer.Option(help="`demo` (short), `paper` (120 epochs), `paper-300`, or a TOML file.")
     ] = "demo",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a value of the recipe, for example train.steps=400.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of initialisation, order and augmentation.")] = 0,
-    limit: Annotated[int | None, typer.Option(help="Evaluate only the first images.")] = None,
+    set_: Changes = None,
+    seed: Seed = 0,
+    limit: Limit = None,
     max_bad: MaxBad = 0,
     workers: Annotated[int, typer.Option(min=0, help="Threads and processes that read images.")] = 2,
     res: Res = 1024,

@@ -9,11 +9,18 @@ import typer
 from .common import (
     AsJson,
     Cache,
+    Changes,
+    Compile,
     Data,
     Device,
     DryRun,
+    Keep,
+    Kernels,
+    Limit,
+    MaxBad,
     Results,
     Resume,
+    Seed,
     Threads,
     measure,
     names_in,
@@ -46,23 +53,21 @@ def run_classification(
     recipe: Annotated[
         str, typer.Option(help="`demo`, `paper` (120 epochs), `paper-300`, or a TOML file; `bench list recipes`.")
     ] = "demo",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a value of the recipe, for example train.lr=5e-4.")
-    ] = None,
+    set_: Changes = None,
     size: Annotated[
         int | None,
         typer.Option(help="Side of the evaluated input (default: the recipe's; with weights 224 or theirs)."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of initialisation, order and augmentation.")] = 0,
-    limit: Annotated[int | None, typer.Option(help="Evaluate only the first images.")] = None,
-    max_bad: Annotated[int, typer.Option(min=0, help="Unreadable images to tolerate and leave out.")] = 0,
+    seed: Seed = 0,
+    limit: Limit = None,
+    max_bad: MaxBad = 0,
     batch: Annotated[int, typer.Option(min=1, help="Images evaluated together.")] = 32,
     workers: Annotated[
         int, typer.Option(min=0, help="Processes that draw training images, threads that read evaluated ones.")
     ] = 2,
-    keep: Annotated[int, typer.Option(min=1, help="Newest checkpoints to keep while training.")] = 1,
-    compile_: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = False,
-    kernels: Annotated[str, typer.Option(help="Operator backend; `bench list kernels`.")] = "auto",
+    keep: Keep = 1,
+    compile_: Compile = False,
+    kernels: Kernels = "auto",
     device: Device = "cpu",
     threads: Threads = None,
     data: Data = None,

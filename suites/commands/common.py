@@ -37,9 +37,16 @@ Data = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be measured, and what is there already.")]
 Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Take rows this installation finished; no: again.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores).")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads (default: all cores).")]
 Keep = Annotated[int, typer.Option("--keep", min=1, help="Newest checkpoints that are kept while training.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of all random numbers.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe; repeatable.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", help="Evaluate only the first images of each set.")]
+MaxBad = Annotated[int, typer.Option("--max-bad", min=0, help="Unreadable images to tolerate and leave out.")]
+Kernels = Annotated[str, typer.Option("--kernels", help="Operator backend; `bench list kernels`.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:0.")]
 
 

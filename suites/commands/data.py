@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ...errors import DataError
-from .common import AsJson
+from .common import AsJson, Seed
 
 app = typer.Typer(help="Draw the demo data; check data sets.")
 
@@ -17,9 +17,9 @@ app = typer.Typer(help="Draw the demo data; check data sets.")
 @app.command("demo", epilog="**Example**\n\n`bench data demo --train-images 4000`")
 def data_demo(
     root: Annotated[Path | None, typer.Argument(help="Folder to fill (default: in the cache).")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of every drawing.")] = 0,
-    train_images: Annotated[int | None, typer.Option(help="Training images (default: 600).")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes (default: one a core).")] = None,
+    seed: Seed = 0,
+    train_images: Annotated[int | None, typer.Option(min=1, help="Training images (default: 600).")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one a core).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw the demo data: procedural scenes with exact masks, in the real data sets' layouts."""

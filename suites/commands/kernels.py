@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from .common import AsJson, Device, DryRun, Results, Resume, measure, names_in, numbers_in, open_store
+from .common import (
+    AsJson,
+    Device,
+    DryRun,
+    Results,
+    Resume,
+    Seed,
+    measure,
+    names_in,
+    numbers_in,
+    open_store,
+)
 
 app = typer.Typer()
 
@@ -48,7 +59,7 @@ def kernels(
     cases: Annotated[
         str | None, typer.Option(metavar="MODULE:NAME", help="Cases of your own operators instead of LinBench's.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of inputs and order.")] = 0,
+    seed: Seed = 0,
     device: Device = "cpu",
     results: Results = None,
     resume: Resume = True,

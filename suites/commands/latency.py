@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import AsJson, Device, DryRun, Results, Resume, Threads, measure, names_in, numbers_in, open_store
+from .common import (
+    AsJson,
+    Device,
+    DryRun,
+    Kernels,
+    Results,
+    Resume,
+    Seed,
+    Threads,
+    measure,
+    names_in,
+    numbers_in,
+    open_store,
+)
 
 if TYPE_CHECKING:
     from ..latency import LatencyOptions
@@ -62,8 +75,8 @@ def latency(
     interleave: Annotated[
         bool, typer.Option("--interleave/--no-interleave", help="Let subjects take turns; no: one after the other.")
     ] = True,
-    kernels: Annotated[str, typer.Option(help="Operator backend; `bench list kernels`.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Seed of weights, inputs and order.")] = 0,
+    kernels: Kernels = "auto",
+    seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = None,
     results: Results = None,

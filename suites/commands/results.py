@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="List, show, export and tidy the stored rows.",
     epilog="**Example**\n\n`bench results ls --suite latency`   and `--help` after each word for more",
-    no_args_is_help=True,
 )
 
 Suite = Annotated[str | None, typer.Option("--suite", help="Only of this suite; several by comma, * and ? match.")]
@@ -105,7 +104,7 @@ def export(
     rows, why_none = _selected(results, suite, backbone, status, every)
     if not rows:
         raise UsageError(f"nothing to export: {why_none}; `bench results ls` lists the rows")
-    write_export(rows, out, form or out.suffix.lstrip(".") or "csv")
+    write_export(rows, out, form or out.suffix.lstrip(".").lower() or "csv")
     print(f"{len(rows)} rows in {out}")
 
 

@@ -9,13 +9,18 @@ import typer
 from .common import (
     AsJson,
     Cache,
+    Changes,
     Compile,
     Data,
     Device,
     DryRun,
     Keep,
+    Kernels,
+    Limit,
+    MaxBad,
     Results,
     Resume,
+    Seed,
     Threads,
     folders_in,
     measure,
@@ -48,16 +53,13 @@ def run_sam_hq(
         str | None, typer.Option(help="Evaluate these instead of training: `demo`, `official`, or a checkpoint's path.")
     ] = None,
     recipe: Annotated[str, typer.Option(help="`demo`, `paper`, or a TOML file; `bench list recipes`.")] = "demo",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a value of the recipe, for example joint.lr=1e-4."),
-    ] = None,
+    set_: Changes = None,
     teacher: Annotated[
         str,
         typer.Option(help="Where training starts: the `demo` weights, `none` (scratch) or a checkpoint's path."),
     ] = "demo",
     teacher_system: Annotated[str, typer.Option(help="System of a teacher that is given as a path.")] = "rwkvsam-t",
-    seed: Annotated[int, typer.Option(help="Seed of initialisation, sampling and losses.")] = 0,
+    seed: Seed = 0,
     protocol: Annotated[
         str, typer.Option(help="`rwkvsam` or `hqsam`: geometry, box source and upsampling.")
     ] = "rwkvsam",
@@ -83,11 +85,11 @@ def run_sam_hq(
     boxes_per_image: Annotated[
         int | None, typer.Option(help="Boxes of the highest scores to use (HQ-SAM: 100).")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Evaluate only the first images of each set.")] = None,
-    max_bad: Annotated[int, typer.Option(min=0, help="Unreadable images to tolerate and leave out.")] = 0,
+    limit: Limit = None,
+    max_bad: MaxBad = 0,
     batch: Annotated[int, typer.Option(min=1, help="Images encoded together in the evaluation.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Threads that read images and score masks.")] = 2,
-    kernels: Annotated[str, typer.Option(help="Operator backend; `bench list kernels`.")] = "auto",
+    kernels: Kernels = "auto",
     keep: Keep = 1,
     compile_: Compile = False,
     device: Device = "cpu",

@@ -171,7 +171,7 @@ def locate(name: str, root: Path | str | None = None) -> tuple[Path, Path]:
     if base is None:
         raise UsageError(f"no data root for {name}: set LINBENCH_DATA or give --data (`bench data demo` draws data)")
     if not base.is_dir():
-        raise DataError(f"data root {base} does not exist; expected {spec.tree} in it")
+        raise DataError(f"data folder {base} does not exist; expected {spec.tree} in it")
     if name == IMAGENET:
         found = find_imagenet(base).root
         return found, found

@@ -85,7 +85,7 @@ def find_imagenet(root: Path | str) -> ImageNet:
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"data root {root} does not exist; expected {TREE} in it")
+        raise DataError(f"data folder {root} does not exist; expected {TREE} in it")
     for folder in _candidates(root):
         for sharded in (False, True):
             found = ImageNet(folder, sharded)

@@ -80,7 +80,7 @@ class KernelOptions:
             if threads < 1:
                 raise UsageError(f"threads is {threads}; expected positive numbers, for example 1,2")
         for option in ("rounds", "budget_s", "patience_s", "timeout_s"):
-            if getattr(self, option) <= 0:
+            if not getattr(self, option) > 0:
                 raise UsageError(f"{option} is {getattr(self, option)}; expected a positive number")
         self.cases()
 

@@ -99,7 +99,7 @@ class LatencyOptions:
             raise UsageError(f"device '{self.device}' is not known; expected cpu, cuda or cuda:<index>")
         for name in ("rounds", "threads", "memory_limit_mib", "budget_s", "timeout_s"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:
                 raise UsageError(f"{name} is {value}; expected a positive number")
         if self.tf32 and (self.device == "cpu" or "fp32" not in self.dtypes):
             raise UsageError("--tf32 is for fp32 on CUDA; give --device cuda and --dtype fp32, or leave it out")

@@ -83,6 +83,7 @@ class _Run:
     def __init__(self, options: SamHqOptions, progress: Progress | None = None) -> None:
         self.options = options
         self.progress = progress
+        check_device(options.device)
         systems = [*map(system_name, options.backbones), *options.systems]
         self.systems = {subject_label(name): system_spec(name) for name in systems}
         for spec in self.systems.values():
@@ -93,7 +94,6 @@ class _Run:
             if options.choice != "single" and spec.head == "common":
                 raise UsageError(f"'{spec.name}' has one mask token; leave --choice {options.choice} out")
         self.made = 0
-        check_device(options.device)
         get_protocol(options.protocol)
         for stage in (options.recipe.distill, options.recipe.joint):
             stage.share(world_size())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +36,7 @@ def load_from(recipes: Mapping[str, RecipeT], name: str, overrides: Sequence[str
     Raises:
         UsageError: Unknown recipe or key (the nearest is named), or a value of another type or out of range.
     """
-    recipe, changes = (recipes[name], {}) if name in recipes else _from_file(Path(name), recipes)
+    recipe, changes = (recipes[name], {}) if name in recipes else _from_file(name, recipes)
     keys = list(_keys(recipe))
     for text in overrides:
         key, found, value = text.partition("=")
@@ -50,10 +49,11 @@ def load_from(recipes: Mapping[str, RecipeT], name: str, overrides: Sequence[str
     return typing.cast(RecipeT, _replaced(recipe, changes, prefix))
 
 
-def _from_file(path: Path, recipes: Mapping[str, RecipeT]) -> tuple[RecipeT, dict[str, Any]]:
+def _from_file(name: str, recipes: Mapping[str, RecipeT]) -> tuple[RecipeT, dict[str, Any]]:
     """The recipe that a file is based on, named after the file, and what the file changes."""
+    path = Path(name)
     if not path.is_file():
-        raise UsageError(f"unknown recipe '{path}'; expected {', '.join(recipes)} or the path of a TOML file")
+        raise UsageError(f"unknown recipe '{name}'; expected {', '.join(recipes)} or the path of a TOML file")
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -18,7 +18,12 @@ def latency_row(backbone, res, ms=None, *, status="ok", device=CPU, **params):
     metrics = {}
     if ms is not None:
         metrics = {"latency_ms": ms, "latency_ms_low": 0.98 * ms, "latency_ms_high": 1.03 * ms}
-        metrics |= {"tokens": (res // 16) ** 2, "peak_memory_mib": 300 + res, "weights_mib": 80.0, "gflops_per_s": 120.0}
+        metrics |= {
+            "tokens": (res // 16) ** 2,
+            "peak_memory_mib": 300 + res,
+            "weights_mib": 80.0,
+            "gflops_per_s": 120.0,
+        }
         metrics |= {"matmul_gflops_per_s": 160.0, "activations_mib": res / 4}
     error = None if ms is not None else "CUDA out of memory. Tried to allocate 9 GiB"
     return Row(Cell("latency", backbone, given | params), status, metrics, {}, on(device), error)

@@ -70,8 +70,8 @@ def test_show_prints_a_row_by_the_begin_of_its_key(bench):
 
 
 def test_export_takes_the_format_of_the_ending(bench, tmp_path):
-    assert bench("results", "export", "rows.json")[0] == 0
-    assert len(json.loads((tmp_path / "rows.json").read_text())) == 3
+    assert bench("results", "export", "rows.JSON")[0] == 0
+    assert len(json.loads((tmp_path / "rows.JSON").read_text())) == 3
     assert bench("results", "export", "rows.txt", "--format", "csv", "--suite", "sam-hq")[0] == 0
     assert (tmp_path / "rows.txt").read_text().count("\n") == 2
     assert "csv, parquet, json" in bench("results", "export", "rows.xls")[2]

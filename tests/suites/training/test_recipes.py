@@ -69,7 +69,10 @@ def test_unfitting_overrides_are_usage_errors_that_name_the_key(override, word):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["not toml [", 'base = "nothing"', "base = []", "base = {a=1}", "unknown = 1"])
+@pytest.mark.parametrize(
+    "text",
+    ["not toml [", 'base = "nothing"', "base = []", "base = {a=1}", "unknown = 1", f"[joint]\nlr = {'9' * 400}"],
+)
 def test_bad_files_are_usage_errors(tmp_path, text):
     path = tmp_path / "bad.toml"
     path.write_text(text)
@@ -176,7 +179,8 @@ def test_keys_with_a_prefix_are_told_as_they_were_typed(override, told):
 
 def test_a_file_can_take_a_value_away(tmp_path):
     path = tmp_path / "long.toml"
-    path.write_bytes(b'[joint]\r\nmax_minutes = "none"\r\n')
+    # As an editor on Windows writes it.
+    path.write_bytes(b'\xef\xbb\xbf[joint]\r\nmax_minutes = "none"\r\n')
     assert load_recipe(str(path)).joint.max_minutes is None
     path.write_text('[joint]\nlr = "none"\n')
     with pytest.raises(UsageError, match=r"joint.lr' got 'none'; expected float"):
