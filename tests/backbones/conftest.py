@@ -1,8 +1,15 @@
 """Fixtures of the backbone tests: small images, one thread, models that cost nothing to build."""
 
+import sys
+import threading
+from pathlib import Path
+
 import linbench
 import pytest
 import torch
+from linbench.backbones import download
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +36,25 @@ def hollow():
             return linbench.create_backbone(name, **overrides)
 
     return build
+
+
+@pytest.fixture
+def server():
+    """A server of one file; see `server_for_tests`."""
+    from server_for_tests import Server
+
+    serve = Server()
+    threading.Thread(target=serve.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield serve
+    serve.shutdown()
+    serve.server_close()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of this test alone, with the network allowed."""
+    monkeypatch.setenv("LINBENCH_CACHE", str(tmp_path / "cache"))
+    for name in ("LINBENCH_OFFLINE", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(download, "WAIT_S", 0.01)
+    return tmp_path / "cache"
