@@ -220,8 +220,8 @@ def match_folders(name: str, images: Path, masks: Path) -> tuple[list[Pair], lis
         if not folder.is_dir():
             raise DataError(f"{name}: folder {folder} is missing")
     image_kinds, mask_kinds = (_PHOTOS, _DRAWINGS) if images == masks else (IMAGE_SUFFIXES, IMAGE_SUFFIXES)
-    by_stem = {path.stem: path for path in sorted(masks.iterdir(), reverse=True) if path.suffix.lower() in mask_kinds}
-    pictures = sorted(path for path in images.iterdir() if path.suffix.lower() in image_kinds)
+    by_stem = {path.stem: path for path in reversed(_files(masks, mask_kinds))}
+    pictures = _files(images, image_kinds)
     if not pictures:
         raise DataError(f"{name}: no images ({', '.join(image_kinds)}) in {images}")
     stems = Counter(path.stem for path in pictures)
@@ -235,7 +235,12 @@ def unmatched_masks(pairs: Sequence[Pair], masks: Path) -> list[Path]:
     """Mask files that belong to no image."""
     used = {pair.mask for pair in pairs}
     kinds = _DRAWINGS if any(pair.image.parent == masks for pair in pairs) else IMAGE_SUFFIXES
-    return sorted(path for path in masks.iterdir() if path.suffix.lower() in kinds and path not in used)
+    return [path for path in _files(masks, kinds) if path not in used]
+
+
+def _files(folder: Path, kinds: Sequence[str]) -> list[Path]:
+    # Archives made on a Mac hold a ._NAME.jpg beside each NAME.jpg, which is no image.
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in kinds and path.name[0] != ".")
 
 
 def open_folder(name: str, root: Path | str) -> FolderMasks:

@@ -11,6 +11,7 @@ def test_pairs_are_matched_by_stem_whatever_the_suffix(pairs):
     Image.open(pairs / "im" / "a.jpg").save(pairs / "im" / "d.png")
     shutil.copy(pairs / "gt" / "a.png", pairs / "gt" / "d.png")
     (pairs / "im" / "Thumbs.db").write_bytes(b"x")
+    (pairs / "im" / "._a.jpg").write_bytes(b"Mac OS X")
     dataset = open_folder("MINE", pairs)
     assert dataset.items == ("a", "b", "c", "d")
     assert dataset.image(3).shape == (30, 40, 3)
