@@ -235,7 +235,7 @@ def _caption(device: str, rows: list[Row], series: list[Series]) -> str:
     params = rows[0].cell.params
     facts = [f"Data: {_DATA.get(str(params.get('data')), _short(params.get('data')))}", f"Device: {device}"]
     facts += [f"Protocol: {_short(params.get('protocol'))}", f"Frame: {_short(params.get('frame'))} pixels"]
-    for name in ("weights", "recipe"):
+    for name in ("weights", "recipe", "choice"):
         values = sorted({_short(one.param(name)) for one in series if one.param(name) is not None})
         facts += [f"{name.capitalize()}: {', '.join(values)}"] if values else []
     limits = {row.cell.params.get("limit") for row in rows}

@@ -67,7 +67,10 @@ def run_sam_hq(
         str,
         typer.Option(help="The mask kept: `single` token's, `best` of three by predicted IoU, `oracle` by the truth."),
     ] = "single",
-    frame: Annotated[int | None, typer.Option(help="Side of the evaluated input (default: the recipe's).")] = None,
+    frame: Annotated[
+        int | None,
+        typer.Option(help="Side of the evaluated input (default: the recipe's; 1024 for published weights)."),
+    ] = None,
     masks: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=FOLDER", help="Evaluate on your own folder: im/ + gt/ or images/ + masks/."),
@@ -85,6 +88,9 @@ def run_sam_hq(
     boxes_per_image: Annotated[
         int | None, typer.Option(help="Boxes of the highest scores to use (HQ-SAM: 100).")
     ] = None,
+    box_categories: Annotated[
+        str, typer.Option(help="Category ids of the boxes: the `dataset`'s, or its categories' `index` from 0.")
+    ] = "dataset",
     limit: Limit = None,
     max_bad: MaxBad = 0,
     batch: Annotated[int, typer.Option(min=1, help="Images encoded together in the evaluation.")] = 1,
@@ -124,6 +130,7 @@ def run_sam_hq(
         datasets=None if datasets is None else names_in([datasets]),
         boxes=boxes,
         boxes_per_image=boxes_per_image,
+        box_categories=box_categories,  # type: ignore[arg-type]
         masks=folders_in("--masks", masks),
         train_masks=folders_in("--train-masks", train_masks),
         limit=limit,

@@ -177,7 +177,7 @@ def _dataset_ids(path: Path | str, dataset: CocoInstances, categories: Longs, ca
         other = "index" if category_ids == "dataset" else "dataset"
         raise DataError(
             f"{path}: {ids.total()} boxes have category ids that {dataset.json} lacks: {named}; "
-            f"does the file count its categories another way (category_ids={other!r})?"
+            f"does the file count its categories another way (--box-categories {other})?"
         )
     return np.asarray(known[categories] if category_ids == "index" else categories)
 

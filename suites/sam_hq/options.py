@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ...errors import UsageError
 from ...heads.sam.choice import MaskChoice, needs_multimask
+from ...heads.sam.systems import OFFICIAL
+from ..data.coco_boxes import CategoryIds
 from ..training.options import DEFAULT, EngineOptions
 from ..training.pipeline import EncoderStart
 from ..training.recipes import DEMO, Recipe
@@ -17,6 +19,8 @@ MASK_SETS = ("dis-vd", "coift", "hrsod")
 COCO = "coco"
 TRUE_BOXES = "truth"
 BOX_BASELINE = "baseline:box"
+PUBLISHED_FRAME = 1024
+"""SAM, HQ-SAM, MobileSAM and EfficientSAM were trained and are evaluated at this size."""
 
 Stage = Literal["baseline", "weights-only", "before", "trained"]
 
@@ -39,7 +43,8 @@ class SamHqOptions:
         share_refine: Take over the teacher's refine module with its decoder, and fit its projected fine maps in stage
             1; else the refine module starts fresh and stage 1 is Equation 8 alone.
         recipe: How to train, and at which frame size to evaluate.
-        frame: Frame size of the evaluation; None for the recipe's.
+        frame: Frame size of the evaluation; None for that of a published system whose weights are given, else the
+            recipe's.
         seed: Seed of initialisation, sampling and losses.
         protocol: `rwkvsam` or `hqsam`; COCO has one way alone.
         choice: Which of SAM's masks is kept; other than `single` is for decoders with four mask tokens, `oracle` for
@@ -49,6 +54,7 @@ class SamHqOptions:
             Table 3 on the demo data, and for the mask sets, and COCO where `boxes` says with which boxes, on real ones.
         boxes: Box prompts of COCO: `truth`, or the path of a detector's results file; None for the demo data's own.
         boxes_per_image: Boxes of an image that are used, those of the highest scores; None for all.
+        box_categories: How the detector's file counts categories: see `detector_boxes`.
         masks: Folders of the user's own (name, path); they replace the registered sets.
         train_masks: Folders of the user's own to train on; without them, `masks` are split by file name.
         held_out: Share of each folder in `masks` that is kept for evaluation when it is split.
@@ -80,6 +86,7 @@ class SamHqOptions:
     datasets: tuple[str, ...] | None = None
     boxes: str | None = None
     boxes_per_image: int | None = None
+    box_categories: CategoryIds = "dataset"
     masks: tuple[tuple[str, Path], ...] = ()
     train_masks: tuple[tuple[str, Path], ...] = ()
     held_out: float = 0.3
@@ -105,6 +112,8 @@ class SamHqOptions:
                 "--boxes-per-image chooses by a detector's scores, which true boxes lack; leave it out, or give "
                 "--boxes the path of a detector's results"
             )
+        if self.box_categories not in get_args(CategoryIds):
+            raise UsageError(f"--box-categories is '{self.box_categories}'; expected dataset or index")
         if (self.boxes is not None or self.boxes_per_image is not None) and not self.scores_coco:
             raise UsageError(
                 "--boxes and --boxes-per-image are for COCO, which is not among the sets to evaluate; leave them out, "
@@ -141,4 +150,6 @@ class SamHqOptions:
     @property
     def eval_frame(self) -> int:
         """Side of the square input in evaluation, in pixels."""
-        return self.frame or self.recipe.eval_frame
+        published = (name in OFFICIAL and OFFICIAL[name].head != "common" for name in self.systems)
+        trained_elsewhere = self.weights is not None and any(published)
+        return self.frame or (PUBLISHED_FRAME if trained_elsewhere else self.recipe.eval_frame)

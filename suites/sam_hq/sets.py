@@ -100,10 +100,10 @@ def _evaluation(
             "COCO needs box prompts: give --boxes FILE, a detector's results JSON (ViTDet-H's as in the paper), "
             f"or --boxes {TRUE_BOXES} for the annotated boxes"
         )
-    prompts = (
-        truth_boxes(dataset) if boxes == TRUE_BOXES else detector_boxes(dataset, boxes, top=options.boxes_per_image)
-    )
-    return masks, (dataset, prompts)
+    if boxes == TRUE_BOXES:
+        return masks, (dataset, truth_boxes(dataset))
+    top, ids = options.boxes_per_image, options.box_categories
+    return masks, (dataset, detector_boxes(dataset, boxes, top=top, category_ids=ids))
 
 
 def _folders(options: SamHqOptions, training: bool) -> Sets:

@@ -122,6 +122,8 @@ class _Run:
             _, prompts = self.sets.coco
             data["boxes"] = prompts.sha256[:16] or prompts.source
             data["boxes_per_image"] = options.boxes_per_image
+            if options.box_categories != "dataset":
+                data["box_categories"] = options.box_categories
         cells: dict[str, dict[Stage, Cell]] = {
             BOX_BASELINE: {"baseline": Cell(SamHq.name, BOX_BASELINE, {**data, "stage": "baseline"})}
         }

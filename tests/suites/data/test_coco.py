@@ -113,7 +113,7 @@ def test_boxes_over_the_border_are_cut_and_those_without_a_place_left_out(coco):
 
 def test_categories_may_be_counted_from_zero(coco):
     path = coco.detections([box(category=0), box(category=2)])
-    with pytest.raises(DataError, match=r"2 boxes have category ids .* lacks: 0, 2.*category_ids='index'"):
+    with pytest.raises(DataError, match=r"2 boxes have category ids .* lacks: 0, 2.*--box-categories index"):
         detector_boxes(coco.open(), path)
     assert detector_boxes(coco.open(), path, category_ids="index")[0].categories.tolist() == [3, 90]
     with pytest.raises(DataError, match="lacks: 3"):

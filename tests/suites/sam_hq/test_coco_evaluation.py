@@ -18,6 +18,7 @@ from linbench.suites.data.protocols import get_protocol
 from linbench.suites.sam_hq import SUITE, SamHqOptions
 from linbench.suites.sam_hq.coco import evaluate_coco
 from linbench.suites.sam_hq.network import BoxFiller, Network
+from linbench.suites.sam_hq.sets import choose_sets
 from linbench.suites.sam_hq.suite import subject_label, system_name
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -158,6 +159,25 @@ def test_real_coco_without_boxes_is_refused(root, tmp_path):
         SUITE.plan(options)
     assert replace(options, datasets=None).evaluation_sets == ("dis-vd", "coift", "hrsod")
     assert replace(options, datasets=None, data=None).evaluation_sets[0] == "coco"
+
+
+def test_a_detector_may_count_categories_from_zero(root, tmp_path):
+    boxes = [
+        {"image_id": 1, "category_id": 0, "bbox": [9, 10, 40, 30], "score": 0.9},
+        {"image_id": 1, "category_id": 1, "bbox": [70, 41, 30, 44], "score": 0.5},
+    ]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    options = SamHqOptions(
+        ("rwkvsam-t",), weights="demo", data=root, datasets=("coco",), boxes=f"{tmp_path}/boxes.json", cache=tmp_path
+    )
+    with pytest.raises(DataError, match=r"lacks: 0; .*--box-categories index"):
+        SUITE.plan(options)
+    box, _ = SUITE.plan(replace(options, box_categories="index"))
+    assert box.params["box_categories"] == "index"
+    _, prompts = choose_sets(replace(options, box_categories="index")).coco
+    assert prompts[0].categories.tolist() == [1, 18]
+    with pytest.raises(UsageError, match="--box-categories is 'names'"):
+        replace(options, box_categories="names")
 
 
 def test_names_of_subjects():

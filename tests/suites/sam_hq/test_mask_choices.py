@@ -66,6 +66,16 @@ def test_single_best_and_oracle(light, sample):
     assert not np.array_equal(answers(light, sample), best)
 
 
+def test_published_systems_are_evaluated_at_their_own_frame():
+    def frame(*backbones, **options):
+        return SamHqOptions(backbones, **options).eval_frame
+
+    assert frame(systems=("hq-sam-l",), weights="official") == frame(systems=("mobilesam",), weights="a.pt") == 1024
+    assert frame("rwkvsam-t", weights="demo") == frame(systems=("vit-t+sam",), weights="a.pt") == 384
+    assert frame(systems=("mobilesam",)) == 384, "trained here by the demo recipe"
+    assert frame(systems=("mobilesam",), weights="a.pt", frame=512) == 512
+
+
 def test_rows_name_the_choice_and_what_it_cannot_apply_to(tmp_path):
     options = {"weights": "demo", "cache": tmp_path, "masks": (("A", tmp_path),)}
     with pytest.raises(UsageError, match="'rwkvsam-t' has one mask token; leave --choice best out"):
