@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -95,11 +96,12 @@ class LatencyOptions:
         _counts("batch", self.batches, allowed=(AUTO,))
         _counts("prompts", self.prompts)
         self._check_refine()
+        self._check_kernels()
         if not _DEVICE.fullmatch(self.device):
             raise UsageError(f"device '{self.device}' is not known; expected cpu, cuda or cuda:<index>")
         for name in ("rounds", "threads", "memory_limit_mib", "budget_s", "timeout_s"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name} is {value}; expected a positive number")
         if self.tf32 and (self.device == "cpu" or "fp32" not in self.dtypes):
             raise UsageError("--tf32 is for fp32 on CUDA; give --device cuda and --dtype fp32, or leave it out")
@@ -140,6 +142,15 @@ class LatencyOptions:
             raise UsageError(
                 f"refine module {self.refine[0]} is of a system's decoder; give --system NAME and stage e2e or decoder"
             )
+
+    def _check_kernels(self) -> None:
+        if self.kernels == AUTO:
+            return
+        from ...kernels import operator_backends
+
+        known = sorted({status.backend for status in operator_backends()})
+        if self.kernels not in known:
+            raise UsageError(f"kernels '{self.kernels}' are not known; expected {AUTO} or one of {', '.join(known)}")
 
     def stages_of_systems(self) -> tuple[Stage, ...]:
         """The stages that systems are measured at."""

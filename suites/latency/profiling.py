@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...errors import StoreError
+from ...errors import StoreError, UsageError
 from ...results.files import write_atomic
 from ...results.store import folder_name
 from ..base import Event, Progress
@@ -62,10 +62,12 @@ def profile_cells(options: LatencyOptions, folder: Path, *, progress: Progress |
         progress: Called at every step.
 
     Raises:
-        UsageError: The device is not there.
+        UsageError: The device is not there, or all batches are `auto`.
         StoreError: The folder cannot be written.
     """
     cells = [cell for cell in planned_cells(options) if cell.params["batch"] != AUTO]
+    if not cells:
+        raise UsageError(f"a profile needs a batch; give numbers beside or in place of {AUTO}, for example --batch 1,8")
     for device in {cell.params["device"] for cell in cells}:
         check_device(device)
     done = 0

@@ -80,9 +80,15 @@ class Subject:
             answer = self.worker.ask({"op": operation, **arguments}, timeout_s=self.timeout_s)
         except (WorkerBabbledError, WorkerDiedError, WorkerHungError) as error:
             raise SubjectError(failure_of(error), error.stderr_tail) from error
-        if answer["status"] != "ok":
-            raise SubjectError(Failure(**answer), [])
-        return answer
+        if answer.get("status") == "ok":
+            return answer
+        try:
+            failure = Failure(**answer)
+        except TypeError:
+            # Whatever else wrote this, the worker's own answer may follow and would be taken for the next one.
+            self.kill()
+            failure = failure_of(WorkerBabbledError([]))
+        raise SubjectError(failure, [])
 
     def kill(self) -> None:
         """End its worker at once, if it has one."""

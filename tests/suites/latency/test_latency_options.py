@@ -97,6 +97,9 @@ def test_any_text_is_read_or_refused(text):
         ({"batches": (0,)}, "batch is 0"),
         ({"threads": -1}, "threads is -1"),
         ({"budget_s": 0.0}, "budget_s"),
+        ({"budget_s": float("nan")}, "budget_s is nan"),
+        ({"budget_s": float("inf")}, "budget_s is inf"),
+        ({"kernels": "trition"}, "kernels 'trition' are not known; expected auto or one of"),
         ({"subject": "nocolon"}, "module:function"),
     ],
 )

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import linbench
 import pytest
 import torch
+from linbench.errors import UsageError
 from linbench.kernels import register_flop_formulas
 from linbench.results.store import Store
 from linbench.suites.latency import SUITE, LatencyOptions
@@ -150,6 +152,8 @@ def test_a_profile_is_a_trace_and_a_table_and_no_row(tmp_path, odd_models):
     assert Path(fine.trace).parent == tmp_path / "profiles" / "fine"
     assert "no such kind" in nonsense.error
     assert not list(tmp_path.rglob("*-*Z-*.json"))
+    with pytest.raises(UsageError, match="--batch 1,8"):
+        list(profile_cells(replace(options, batches=("auto",)), tmp_path / "profiles"))
 
 
 def test_the_operators_are_counted(tmp_path):

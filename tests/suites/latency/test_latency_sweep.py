@@ -177,6 +177,17 @@ def test_a_dead_worker_costs_one_cell(script, tmp_path, error, statuses, operati
     assert [rows["quick", size].status for size in (64, 128)] == ["ok", "ok"]
 
 
+@pytest.mark.parametrize(
+    "junk", [{"status": None}, {"status": "done", "junk": True}, {"status": "oom", "error": "", "x": 1}]
+)
+def test_an_answer_that_is_none_costs_one_cell(script, tmp_path, junk):
+    script["slow", "block", 64] = junk
+    rows = sweep(Store(tmp_path))
+    assert [rows["slow", size].status for size in (64, 128, 256)] == ["crash", "ok", "ok"]
+    assert "no answer" in rows["slow", 64].error
+    assert [rows["quick", size].status for size in (64, 128, 256)] == ["ok"] * 3
+
+
 def test_an_output_that_is_not_finite_gives_no_time(script, tmp_path):
     script["slow", "prepare", 128] = {"wrong": "the output holds values that are not finite; no time is given"}
     rows = sweep(Store(tmp_path))
