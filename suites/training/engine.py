@@ -19,6 +19,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from ...errors import LinBenchError, UsageError
+from ...heads.upernet.norm import sync_batch_norms
 from .averaging import Average
 from .checkpoint import Checkpointer
 from .groups import parameter_groups
@@ -131,8 +132,11 @@ class _Stage:
         self.seed = seed
         self.progress = progress
         self.engine = engine
-        if engine.sync_batch_norm and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        if engine.sync_batch_norm and accelerator.num_processes > 1:
+            if accelerator.device.type == "cuda":
+                module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+            else:
+                sync_batch_norms(module)
         self.module = module
         self.sharded = is_sharded(accelerator)
         if self.sharded and optimisation.ema is not None:

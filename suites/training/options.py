@@ -18,8 +18,7 @@ class EngineOptions:
         resume: Go on from the newest checkpoint; else remove those that are there, and begin with the first step.
         keep: Newest checkpoints that are kept.
         compile: Run the training step through `torch.compile`; sums may round differently then.
-        sync_batch_norm: With several processes on CUDA, batch norms see the images of all of them. PyTorch has none for
-            CPUs: there each process normalises its own share, and the statistics kept are the main process's.
+        sync_batch_norm: With several processes, batch norms see the images of all of them.
     """
 
     resume: bool = True

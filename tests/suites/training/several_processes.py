@@ -31,8 +31,9 @@ from torch import nn
 class Objects(nn.Module):
     """A mean over objects, of which images have one or more."""
 
-    def __init__(self):
+    def __init__(self, normed=False):
         super().__init__()
+        self.norm = nn.BatchNorm2d(8) if normed else nn.Identity()
         self.layers = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 1))
         self.unused = nn.Linear(2, 2)
 
@@ -43,7 +44,7 @@ class Objects(nn.Module):
         return len(batch["wanted"])
 
     def forward(self, batch):
-        found = self.layers(batch["images"])[batch["image_index"]]
+        found = self.layers(self.norm(batch["images"][..., None, None]).flatten(1))[batch["image_index"]]
         return {"mse": (found - batch["wanted"]).square().mean(), "size": 0.01 * found.abs().mean()}
 
 
@@ -87,7 +88,7 @@ def score():
 def train(folder, accelerator, **changes):
     broken = changes.pop("broken", None)
     torch.manual_seed(1)
-    module = Objects()
+    module = Objects(changes.pop("normed", False))
     stage = Optimisation(
         steps=20, max_minutes=None, images=12, lr=1e-2, lr_end=0.1, warmup_steps=3, weight_decay=0.1, clip_norm=1.0
     )
@@ -118,6 +119,7 @@ def main(folder, **changes):
 
 def run(folder, accelerator, **changes):
     told = {"plain": train(folder / "plain", accelerator, **changes), "scores": score()}
+    told["normed"] = train(folder / "normed", accelerator, normed=True)
     # What `accelerate launch --use_fsdp --fsdp_version 2` sets up, which it does where there are accelerators only.
     accelerator.state.distributed_type = DistributedType.FSDP
     accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2, cpu_ram_efficient_loading=False)

@@ -52,6 +52,7 @@ def test_two_processes_train_and_score_as_one(tmp_path, script, monkeypatch):
         script.train(tmp_path / "sharded", accelerator, broken=12 * 10 + 7)
     whole = script.train(tmp_path / "one", accelerator)
     averaged = script.train(tmp_path / "average", accelerator, ema=0.8)
+    normed = script.train(tmp_path / "batch-norm", accelerator, normed=True)
     scores = script.score()
 
     code, errors = launch(tmp_path, "ema=0.8", "images_per_pass=3")
@@ -59,7 +60,7 @@ def test_two_processes_train_and_score_as_one(tmp_path, script, monkeypatch):
     for rank in (0, 1):
         told = json.loads((tmp_path / f"{rank}.json").read_text())
         assert [point["step"] for point in told["plain"]["points"]] == list(range(1, 21))
-        for name, ours in (("plain", averaged), ("sharded", whole)):
+        for name, ours in (("plain", averaged), ("normed", normed), ("sharded", whole)):
             for one, two in zip(ours["points"], told[name]["points"], strict=True):
                 assert one["mse"] == pytest.approx(two["mse"], abs=1e-4)
                 assert one["size"] == pytest.approx(two["size"], abs=1e-4)
