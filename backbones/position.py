@@ -17,7 +17,8 @@ def square_grid(tokens: int) -> tuple[int, int]:
     Raises:
         UsageError: `tokens` is no square number.
     """
-    side = math.isqrt(tokens)
+    # Not math.isqrt: the compiler of torch 2.6 does not know it.
+    side = round(tokens**0.5)
     if side * side != tokens:
         raise UsageError(f"a position embedding with {tokens} grid tokens is not square; expected a square number")
     return side, side
