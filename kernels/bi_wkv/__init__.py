@@ -28,8 +28,7 @@ register_operator(
 def _check(decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, gate: Tensor | None, convention: str) -> None:
     if v.ndim != 3 or v.shape[1] == 0:
         raise UsageError(f"v: expected [B, T, C] with at least one token, got {list(v.shape)}")
-    given = {"decay": decay, "bonus": bonus, "k": k, "v": v} | ({} if gate is None else {"gate": gate})
-    for name, tensor in given.items():
+    for name, tensor in (("decay", decay), ("bonus", bonus), ("k", k), ("v", v), ("gate", v if gate is None else gate)):
         if name in ("decay", "bonus"):
             if tensor.shape != v.shape[2:]:
                 raise UsageError(f"{name}: expected [C] = [{v.shape[2]}], got {list(tensor.shape)}")
