@@ -39,7 +39,9 @@ def _check(inputs: Inputs) -> None:
         "D": [4 * channels],
         "delta_bias": [4 * channels],
     }
-    for name, tensor in inputs._asdict().items():
+    # Not _asdict(): the compiler of torch 2.6 does not follow it.
+    for name in Inputs._fields:
+        tensor = getattr(inputs, name)
         if not isinstance(tensor, Tensor):
             continue
         if name in shapes and list(tensor.shape) != shapes[name]:
@@ -96,7 +98,7 @@ def selective_scan_2d(
     """
     inputs = Inputs(x, delta, A, B, C, D, delta_bias, delta_softplus)
     _check(inputs)
-    dtype = torch.float64 if inputs.state_dtype == torch.float64 else x.dtype
+    dtype = torch.float64 if inputs.state_dtype() == torch.float64 else x.dtype
     chosen = resolve_backend("selective_scan_2d", x.device, dtype, backend)
     if chosen == "reference":
         return reference.scan(inputs)

@@ -41,7 +41,6 @@ class Inputs(NamedTuple):
         D, bias = (None if row is None else row.to(dtype) for row in (D, bias))
         return Inputs(x, delta, A, B, C, D, bias, softplus)
 
-    @property
     def state_dtype(self) -> torch.dtype:
         """What states and sums are kept in."""
         given = (t.dtype for t in self if isinstance(t, Tensor))

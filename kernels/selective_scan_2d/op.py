@@ -28,7 +28,7 @@ def _form(backend: str) -> Any:
 
 def _prepared(inputs: Inputs, backend: str) -> Inputs:
     """In the type of the states, except for kernels that read any."""
-    return inputs if backend == "triton" else inputs.to(inputs.state_dtype)
+    return inputs if backend == "triton" else inputs.to(inputs.state_dtype())
 
 
 def _like(value: Tensor, model: Tensor) -> Tensor:
