@@ -178,8 +178,9 @@ def test_blocks_equal_repeating_and_concatenating(name):
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_blocks_see_the_whole_map(name):
-    refine = refine_of(name)
-    weights, feature, call = arguments(prompts=1, images=1)
+    # What crosses the map is smaller than float32's rounding.
+    refine = refine_of(name).double()
+    weights, feature, call = to_double(*arguments(prompts=1, images=1))
     moved = feature.clone()
     moved[..., 0, 0] += 3
     changed = (refine(weights, moved, **call) - refine(weights, feature, **call)).abs()
