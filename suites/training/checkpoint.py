@@ -119,6 +119,9 @@ class Checkpointer:
             shutil.rmtree(target, ignore_errors=True)
             temporary.rename(target)
             _sync(self.folder)
+        except StoreError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise StoreError(
@@ -148,9 +151,9 @@ class Checkpointer:
             _load_optimizer(optimizer, load_file(folder / "optimizer.safetensors"), state["optimizer"])
             if average is not None:
                 average.load(load_file(folder / AVERAGE))
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            return int(state["step"]), dict(state["extra"])
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise WeightsError(f"cannot resume from {folder}: {error}; delete that folder to start again") from error
-        return int(state["step"]), dict(state["extra"])
 
     def clear(self) -> None:
         """Remove all checkpoints, whole or torn; what else lies in the folder stays."""

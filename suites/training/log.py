@@ -33,13 +33,13 @@ class TrainLog:
             folder.mkdir(parents=True, exist_ok=True)
             kept = [line for line in self._lines() if _step(line) <= step]
             write_atomic(self.path, b"".join(line + b"\n" for line in kept), overwrite=True)
+            self._board: Any = None
+            if importlib.util.find_spec("tensorboard") is not None:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self._board = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
         except OSError as error:
             raise self._complaint(error) from error
-        self._board: Any = None
-        if importlib.util.find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
 
     def add(self, point: Mapping[str, float]) -> None:
         """Append one point; `step` is its step.
@@ -54,12 +54,12 @@ class TrainLog:
                 os.write(handle, line)
             finally:
                 os.close(handle)
+            if self._board is not None:
+                for name, value in point.items():
+                    if name != "step":
+                        self._board.add_scalar(name, value, int(point["step"]))
         except OSError as error:
             raise self._complaint(error) from error
-        if self._board is not None:
-            for name, value in point.items():
-                if name != "step":
-                    self._board.add_scalar(name, value, int(point["step"]))
 
     def close(self) -> None:
         """End TensorBoard's file."""

@@ -202,6 +202,20 @@ def test_the_log_tells_losses_speed_and_waiting(tmp_path):
     assert curve.data_wait_percent == pytest.approx(100 * curve.data_seconds / curve.seconds)
 
 
+def test_tensorboard_reads_what_was_told_and_not_what_a_kill_took_back(tmp_path):
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    killed = TrainLog(tmp_path)
+    for step in (1, 2, 3):
+        killed.add({"step": step, "loss": 0.5})
+    killed.close()
+    log = TrainLog(tmp_path, step=2)
+    log.add({"step": 3, "loss": 0.25})
+    log.close()
+    events = reading.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert events.Tags()["scalars"] == ["loss"]
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 0.5), (2, 0.5), (3, 0.25)]
+
+
 def test_a_log_goes_on_after_the_step_that_was_kept(tmp_path):
     log = TrainLog(tmp_path)
     for step in (1, 2, 3):

@@ -1,5 +1,6 @@
 import json
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -95,6 +96,33 @@ def test_a_damaged_checkpoint_is_named(tmp_path, trained, broken):
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(WeightsError, match="step-4"):
         checkpointer.restore(*trained)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"step": "x", "optimizer": {}, "extra": {}}', '{"optimizer": {}}'])
+def test_a_state_that_is_none_is_named(tmp_path, trained, text):
+    checkpointer = Checkpointer(tmp_path)
+    checkpointer.save(4, *trained, {})
+    (tmp_path / "step-4" / "state.json").write_text(text)
+    with pytest.raises(WeightsError, match="step-4"):
+        checkpointer.restore(*trained)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_nothing_half_written(tmp_path):
+    module = nn.Linear(100, 100)
+    optimizer = torch.optim.AdamW(module.parameters())
+    checkpointer = Checkpointer(tmp_path)
+    module(torch.ones(1, 100)).sum().backward()
+    optimizer.step()
+    checkpointer.save(1, module, optimizer, {})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The weights fit, the optimiser's state of twice the size does not.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
+    try:
+        with pytest.raises(StoreError, match=r"cannot write .*; free space or choose another"):
+            checkpointer.save(2, module, optimizer, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, trained):
