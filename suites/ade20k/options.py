@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import UsageError
-from ..training.options import DEFAULT, EngineOptions
+from ..training.options import DEFAULT, EngineOptions, check_seed
 from .recipes import DEMO, Inference, SegmentationRecipe
 
 COMMONEST = "baseline:commonest"
@@ -72,6 +72,7 @@ class Ade20kOptions:
             raise UsageError("--weights hold the backbone too; leave --backbone-weights out")
         if self.classes is not None and self.data is None:
             raise UsageError("--classes needs --data; the demo data have a class table of their own")
+        check_seed(self.seed)
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit is {self.limit}; expected 1 or more")
         if self.max_bad < 0 or self.workers < 1 or self.gallery < 0:

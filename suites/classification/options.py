@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import UsageError
-from ..training.options import DEFAULT, EngineOptions
+from ..training.options import DEFAULT, EngineOptions, check_seed
 from .recipes import DEMO, ClassificationRecipe
 
 Stage = Literal["weights-only", "trained"]
@@ -60,6 +60,7 @@ class ClassificationOptions:
             raise UsageError(
                 f"--batch {self.batch}, --workers {self.workers}, --max-bad {self.max_bad}; expected at least 1, 0, 0"
             )
+        check_seed(self.seed)
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit is {self.limit}; expected 1 or more")
         if self.size is not None and self.size < 16:

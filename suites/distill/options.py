@@ -11,7 +11,7 @@ from ...errors import UsageError
 from ...heads.sam.systems import system_spec
 from ...heads.sam.weights import DEMO as DEMO_WEIGHTS
 from ...heads.sam.weights import DEMO_SYSTEM, demo_systems
-from ..training.options import DEFAULT, EngineOptions
+from ..training.options import DEFAULT, EngineOptions, check_seed
 from ..training.recipes import DEMO, Recipe
 
 Precision = Literal["fp32", "fp16"]
@@ -71,6 +71,7 @@ class DistillOptions:
             raise UsageError(f"recipe {self.recipe.name} has no distillation; use --set distill.steps=400, for example")
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"--device '{self.device}' is not known; expected cpu, cuda or cuda:<index>")
+        check_seed(self.seed)
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit is {self.limit}; expected 1 or more")
         if not self.cached and (self.dtype != "fp32" or self.embeddings is not None):

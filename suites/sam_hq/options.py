@@ -11,7 +11,7 @@ from ...errors import UsageError
 from ...heads.sam.choice import MaskChoice, needs_multimask
 from ...heads.sam.systems import OFFICIAL
 from ..data.coco_boxes import CategoryIds
-from ..training.options import DEFAULT, EngineOptions
+from ..training.options import DEFAULT, EngineOptions, check_seed
 from ..training.pipeline import EncoderStart
 from ..training.recipes import DEMO, Recipe
 
@@ -130,6 +130,7 @@ class SamHqOptions:
             raise UsageError("--train-masks needs --masks NAME=FOLDER to evaluate on")
         if self.batch < 1 or self.workers < 0:
             raise UsageError(f"--batch is {self.batch}, --workers is {self.workers}; expected at least 1 and 0")
+        check_seed(self.seed)
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit is {self.limit}; expected 1 or more")
         if self.frame is not None and (self.frame < 32 or self.frame % 32):

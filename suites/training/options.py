@@ -34,6 +34,16 @@ class EngineOptions:
 DEFAULT = EngineOptions()
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that NumPy's and torch's generators do not take.
+
+    Raises:
+        UsageError: It is negative or too large.
+    """
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"--seed is {seed}; expected 0 or more, below 2**63")
+
+
 def resumed(options: OptionsT, resume: bool) -> OptionsT:
     """A suite's options, whose `engine` goes on from checkpoints only with `resume`."""
     given: Any = options

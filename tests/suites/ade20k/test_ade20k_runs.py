@@ -250,6 +250,7 @@ def test_one_backbone_that_fails_does_not_stop_the_others(options, tmp_path):
         ({"backbones": ("vit-tt",)}, "unknown backbone"),
         ({"kernels": "triton", "backbones": ("vit-t",)}, "calls none"),
         ({"inference": "sideways"}, "whole or slide"),
+        ({"seed": -1}, "--seed is -1"),
         ({"inference": "slide", "recipe": replace(TINY, stride=49)}, "leaves gaps"),
         ({"data": None, "classes": Path("x.tsv")}, "--classes needs --data"),
         ({"weights": "random", "backbone_weights": "official"}, "leave --backbone-weights out"),

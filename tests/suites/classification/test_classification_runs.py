@@ -176,6 +176,8 @@ def test_weights_of_other_classes_give_a_row_that_says_so(options, colours, tmp_
         ({"kernels": "cuda"}, "leave --kernels cuda out"),
         ({"device": "tpu"}, "cpu, cuda"),
         ({"limit": 0}, "--limit is 0"),
+        ({"seed": -1}, "--seed is -1"),
+        ({"seed": 2**64}, "expected 0 or more"),
         ({"size": 50}, "does not take images of 50x50"),
     ],
 )

@@ -178,6 +178,7 @@ def test_unreadable_images_are_tolerated_only_when_asked(options, discs, tmp_pat
         ({"backbones": ("timm:resnet_18",)}, "Did you mean resnet18"),
         ({"kernels": "cuda"}, "backend"),
         ({"protocol": "coco"}, "protocol"),
+        ({"seed": -1}, "--seed is -1"),
         ({"backbones": ("vit-t",), "weights": "demo"}, "no demo weights"),
     ],
 )

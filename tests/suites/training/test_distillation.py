@@ -256,6 +256,7 @@ def test_options_that_cannot_be_meant(tmp_path):
     for changes, words in (
         ({"dtype": "fp16"}, "--cache-embeddings"),
         ({"limit": 0}, "--limit"),
+        ({"seed": -1}, "--seed is -1"),
         ({"device": "tpu"}, "--device"),
         ({"student": "vit-t"}, r"vit-t\+sam"),
         ({"teacher": "efficientsam-ti"}, "same pixels"),
