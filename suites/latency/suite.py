@@ -16,6 +16,7 @@ from ...results.schema import Cell, Row
 from ...results.series import NUMBERED
 from ...results.store import Store
 from ..base import Event, Progress, finished_rows
+from ..runner.health import load_average
 from .cells import SUITE_NAME, planned_cells
 from .noise import Noise
 from .options import LatencyOptions
@@ -68,7 +69,7 @@ class LatencySuite:
             done += 1
             say(_told(row))
 
-        name = secrets.token_hex(4)
+        name, load = secrets.token_hex(4), load_average()
         subjects = subjects_of(pending, timing)
         groups = panels_of(subjects) if timing.interleave else [[subject] for subject in subjects]
         noise = _noise(options, pending[0], name) if options.sentinel and pending else None
@@ -78,7 +79,7 @@ class LatencySuite:
                 say("sentinel")
                 noise.measure("begin")
             for index, group in enumerate(groups):
-                for row in Sweep(group, timing, name=name, panel=index, keep=keep, say=say).run():
+                for row in Sweep(group, timing, name=name, panel=index, load_before=load, keep=keep, say=say).run():
                     yield row
                     measured += 1
                     if noise and measured == middle < len(pending):

@@ -52,9 +52,10 @@ def _name(backbone: str, params: dict[str, Any]) -> str:
     return f"{backbone} ({', '.join(told)})" if told else backbone
 
 
-def watch(subject: Subject) -> Health:
+def watch(subject: Subject, load_before: float | None) -> Health:
     """Watch the machine that a built subject runs on."""
-    return MachineHealth(None if subject.params["device"] == "cpu" else Gpu(subject.facts.get("gpu")))
+    gpu = None if subject.params["device"] == "cpu" else Gpu(subject.facts.get("gpu"))
+    return MachineHealth(gpu, load_before=load_before)
 
 
 class Sweep:
@@ -65,6 +66,7 @@ class Sweep:
         timing: How long and how often to measure.
         name: Of the sweep; all its rows bear it.
         panel: Which of the sweep's groups of subjects this is.
+        load_before: The machine's load before the sweep began.
         keep: Called with every row as soon as it is made; stores it.
         say: Called with one line at every step.
     """
@@ -76,12 +78,13 @@ class Sweep:
         *,
         name: str,
         panel: int,
+        load_before: float | None,
         keep: Callable[[Row], None],
         say: Callable[[str], None],
     ) -> None:
         self._subjects = subjects
         self._timing = timing
-        self._name, self._panel = name, panel
+        self._name, self._panel, self._load_before = name, panel, load_before
         self._keep = keep
         self._say = say
         self._health: Health | None = None
@@ -131,7 +134,7 @@ class Sweep:
             except SubjectError as error:
                 subject.unbuildable = error
                 raise
-        self._health = self._health or watch(subject)
+        self._health = self._health or watch(subject, self._load_before)
 
     def _prepare(self, subject: Subject, cell: Cell) -> Trial:
         resolution = cell.params["res"]

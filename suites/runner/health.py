@@ -54,14 +54,17 @@ class MachineHealth:
 
     Args:
         gpu: The GPU that is measured on, or None for the CPU.
+        load_before: `load_average` before anything of the run's own was started.
         cpu_stat: The control group's counters; found by itself unless given.
     """
 
-    def __init__(self, gpu: Gpu | None = None, *, cpu_stat: Path | None = None) -> None:
+    def __init__(
+        self, gpu: Gpu | None = None, *, load_before: float | None = None, cpu_stat: Path | None = None
+    ) -> None:
         self._gpu = gpu
         self._cpu_stat = cpu_stat or _own_cpu_stat()
         self._clocks: list[float] = []
-        self._load_before = _load()
+        self._load_before = load_before
         self._throttled_before = self._throttled_now = self._throttled()
         self._energy: float | None = None
 
@@ -130,7 +133,8 @@ def _own_cpu_stat() -> Path | None:
     return None
 
 
-def _load() -> float | None:
+def load_average() -> float | None:
+    """Processes that ran or waited to run in the last minute; None where the system does not say."""
     try:
         return os.getloadavg()[0]
     except (OSError, AttributeError):

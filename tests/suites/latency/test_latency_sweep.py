@@ -278,7 +278,7 @@ class ScriptedHealth:
 
 
 def disturbed_row(monkeypatch, tmp_path, disturbed):
-    monkeypatch.setattr(sweeping, "watch", lambda subject: ScriptedHealth(disturbed))
+    monkeypatch.setattr(sweeping, "watch", lambda subject, load: ScriptedHealth(disturbed))
     options = LatencyOptions(**{**vars(OPTIONS), "backbones": ("slow",), "resolutions": (64,)})
     return sweep(Store(tmp_path), options)["slow", 64]
 
@@ -299,6 +299,12 @@ def test_a_block_that_stays_disturbed_counts_with_its_mark(script, tmp_path, mon
     assert row.metrics["marked_blocks"] == 1
     assert row.samples["mark"] == ["too hot", None, None, None, None]
     assert row.provenance["health"] == {"governor": None}
+
+
+def test_the_load_before_is_not_the_sweeps_own(script, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (float(len(ScriptedWorker.made)), 0.0, 0.0))
+    rows = sweep(Store(tmp_path))
+    assert {row.provenance["health"]["load_before"] for row in rows.values()} == {0.0}
 
 
 def test_a_wrong_output_gives_no_time_at_any_size(script, tmp_path):
