@@ -279,7 +279,7 @@ class ScriptedHealth:
 
 def disturbed_row(monkeypatch, tmp_path, disturbed):
     monkeypatch.setattr(sweeping, "watch", lambda subject, load: ScriptedHealth(disturbed))
-    options = LatencyOptions(**{**vars(OPTIONS), "backbones": ("slow",), "resolutions": (64,)})
+    options = LatencyOptions(**{**vars(OPTIONS), "backbones": ("slow",), "resolutions": (64,), "budget_s": 5.0})
     return sweep(Store(tmp_path), options)["slow", 64]
 
 

@@ -57,7 +57,15 @@ def test_blocks_fill_half_a_second_within_the_budget(iteration_s, iterations):
 
 
 def test_a_small_budget_shortens_the_blocks():
-    assert Sampling(Timing(block_s=0.5, rounds=5, budget_s=0.5), 0.01).iterations == 10
+    assert Sampling(Timing(block_s=0.5, rounds=5, budget_s=0.5), 0.01).iterations == 8
+
+
+def test_calls_a_little_slower_than_in_the_warm_up_do_not_cost_a_round():
+    sampling = Sampling(Timing(budget_s=0.3), 0.0036)
+    for turn, _ in enumerate(rounds({"a": sampling}, "0")):
+        sampling.add([1.15 * 3.6 * (1 + 0.1 * (turn % 3))] * sampling.iterations)
+    assert len(sampling.blocks) == 6
+    assert sampling.spent_s <= 0.31
 
 
 def run_alone(duration, timing):
