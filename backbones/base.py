@@ -68,9 +68,11 @@ class Backbone(nn.Module):
         )
 
     def check_images(self, images: Tensor) -> None:
-        """Raise UsageError unless `images` is `[B, 3, H, W]` with sides that this backbone can serve."""
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise UsageError(f"images have shape {tuple(images.shape)}; expected [B, 3, H, W]")
+        """Raise UsageError unless `images` is floating-point `[B, 3, H, W]` with sides that this backbone can serve."""
+        if images.ndim != 4 or images.shape[1] != 3 or not images.shape[0]:
+            raise UsageError(f"images have shape {tuple(images.shape)}; expected [B, 3, H, W] with B at least 1")
+        if not images.is_floating_point():
+            raise UsageError(f"images are {images.dtype}; expected normalised floating-point ones")
         height, width = images.shape[-2:]
         step = self.image_multiple
         if height % step or width % step or not height or not width:

@@ -59,10 +59,20 @@ def test_its_own_weights_come_back(backbone, image):
         assert torch.equal(first, second)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 32, 42), (1, 3, 0, 32), (1, 1, 32, 32), (3, 32, 32)])
-def test_images_that_cannot_be_served(backbone, shape):
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((1, 3, 32, 42), torch.float32),
+        ((1, 3, 0, 32), torch.float32),
+        ((1, 1, 32, 32), torch.float32),
+        ((3, 32, 32), torch.float32),
+        ((0, 3, 32, 32), torch.float32),
+        ((1, 3, 32, 32), torch.uint8),
+    ],
+)
+def test_images_that_cannot_be_served(backbone, shape, dtype):
     with pytest.raises(UsageError, match=r"images (are|have shape)") as caught:
-        backbone(torch.zeros(shape))
+        backbone(torch.zeros(shape, dtype=dtype))
     assert "\n" not in str(caught.value)
 
 
