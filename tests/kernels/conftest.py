@@ -39,6 +39,35 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "triton: runs Triton kernels, on a GPU or in the interpreter")
 
 
+def pytest_sessionstart():
+    if triton_tools.INTERPRETED:
+        _repair_loops()
+
+
+def _repair_loops():
+    """Bounds of loops as newer versions of Triton read them: Triton 3.2 does so in a way that numpy 2.4 has ended."""
+    import triton
+    from triton.runtime import errors, interpreter
+
+    @triton.jit
+    def trial(count):
+        for _ in range(count):
+            pass
+
+    patch = interpreter._patch_lang_tensor
+
+    def patch_and_repair(tensor):
+        patch(tensor)
+        tensor.__index__ = lambda self: int(self.handle.data.squeeze())
+
+    try:
+        trial[(1,)](1)
+    except errors.InterpreterError as error:
+        if not isinstance(error.__cause__, TypeError):
+            raise
+        interpreter._patch_lang_tensor = patch_and_repair
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("triton") and not triton_tools.INTERPRETED:
         reason = triton_tools.triton_refusal("cuda")
@@ -88,24 +117,30 @@ def compile_to_cubin():
     triton = pytest.importorskip("triton")
     if triton_tools.INTERPRETED:
         pytest.skip("the interpreter compiles nothing")
-    from triton.backends.compiler import GPUTarget
-    from triton.backends.nvidia.compiler import get_ptxas
+    from triton.backends import compiler
+    from triton.backends.nvidia import compiler as nvidia
     from triton.compiler import ASTSource
 
-    if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 4):
-        pytest.skip(f"Triton {triton.__version__} is compiled for another way; 3.4 and newer are checked")
+    version = tuple(map(int, triton.__version__.split(".")[:2]))
+    if version == (3, 3):
+        pytest.skip("Triton 3.3 is compiled for another way; 3.2, 3.4 and newer are checked")
+    old = version < (3, 3)
 
     def compile_(kernel, signature, constexprs, capability, *, divisible=(), num_warps=4, num_stages=1):
         names = kernel.arg_names
         assert set(signature) | set(constexprs) == set(names), set(signature) | set(constexprs) ^ set(names)
-        full = {name: signature.get(name, "constexpr") for name in names}
+        full = {name: signature.get(name, "constexpr") for name in names if name in signature or not old}
         hinted = [name for name, kind in signature.items() if kind.startswith("*") or name in divisible]
-        attributes = {(names.index(name),): [["tt.divisibility", 16]] for name in hinted}
+        if old:
+            attributes = compiler.AttrsDescriptor.from_hints({names.index(name): 16 for name in hinted})
+        else:
+            attributes = {(names.index(name),): [["tt.divisibility", 16]] for name in hinted}
         source = ASTSource(kernel, full, constexprs, attributes)
         options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": True}
-        ptx = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options).asm["ptx"]
+        ptx = triton.compile(source, target=compiler.GPUTarget("cuda", capability, 32), options=options).asm["ptx"]
         target = re.search(r"^\.target (\w+)", ptx, re.MULTILINE).group(1)
-        command = [get_ptxas(capability).path, "-v", f"--gpu-name={target}", "-", "-o", os.devnull]
+        ptxas = nvidia._path_to_binary("ptxas")[0] if old else nvidia.get_ptxas(capability).path
+        command = [ptxas, "-v", f"--gpu-name={target}", "-", "-o", os.devnull]
         said = subprocess.run(command, input=ptx, capture_output=True, text=True, check=False)
         assert said.returncode == 0, said.stderr
         registers = int(re.search(r"Used (\d+) registers", said.stderr).group(1))
