@@ -67,8 +67,9 @@ def load_optimizer(
         stop = start + len(group["params"])
         groups.append({**group, "params": names[start:stop]})
         start = stop
-    whole: dict[str, Any] = {"state": {names[index]: value for index, value in state.items()}, "param_groups": groups}
-    # A parameter that no loss has reached yet has no state.
+    # A parameter that no loss has reached yet has no state; torch 2.6 wants to find its name all the same.
+    states = {name: state.get(index, {}) for index, name in enumerate(names)}
+    whole: dict[str, Any] = {"state": states, "param_groups": groups}
     options = StateDictOptions(full_state_dict=True, strict=False)
     set_optimizer_state_dict(module, optimizer, whole, options=options)
 
