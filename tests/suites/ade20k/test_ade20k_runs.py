@@ -300,7 +300,7 @@ def test_two_processes_learn_what_one_learns_and_score_each_image_once(launched)
         json.loads((launched / name).read_text())[1] for name in ("1/rows-0.json", "2/rows-0.json", "2/rows-1.json")
     )
     for loss in ("main", "auxiliary"):
-        assert two["samples"][f"curve/train {loss}"] == pytest.approx(one["samples"][f"curve/train {loss}"], abs=1e-4)
+        assert two["samples"][f"curve/train {loss}"] == pytest.approx(one["samples"][f"curve/train {loss}"], abs=3e-4)
     assert two["samples"]["image/name"] == one["samples"]["image/name"]
     assert two["samples"]["class/pixels"] == one["samples"]["class/pixels"]
     assert two["metrics"]["miou"] == pytest.approx(one["metrics"]["miou"], abs=0.5)
