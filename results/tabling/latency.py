@@ -18,6 +18,7 @@ from .throughput import throughput_tables
 
 REFERENCE = "vit-s"
 GROUP_PARAMS = ("stage", "dtype", "tf32", "batch", "prompts", "threads")
+_LEVEL = 0.95
 _MEMORY = ("peak_memory", "weights", "activations", "reserved_memory")
 _STAGES = {"e2e": "end to end"}
 _WORDS = {
@@ -130,6 +131,7 @@ def _overview(panel: Panel) -> Table:
             *legend(cells),
             "Growth exponent p: least-squares fit of latency ~ tokens^p, ± its standard error.",
             "Bold: the shortest, and those whose interval overlaps its.",
+            *_low_levels(panel),
             noise_note(panel.noise),
         ),
         tuple(sources),
@@ -187,9 +189,21 @@ def _details(panel: Panel, reference: str) -> Table:
         tuple(columns),
         tuple(cells),
         pd.DataFrame(records, dtype=object),
-        (*legend(cells), *notes, noise_note(panel.noise)),
+        (*legend(cells), *notes, *_low_levels(panel), noise_note(panel.noise)),
         tuple(sources),
     )
+
+
+def _low_levels(panel: Panel) -> list[str]:
+    """A note that names the cells of so few rounds that no interval of them reaches 95 %."""
+    levels = {
+        f"{one.label} at {row.cell.params['res']}": row.metrics.get("latency_ms_level")
+        for one in panel.series
+        for row in one.rows
+        if row.status in NUMBERED
+    }
+    low = [f"{name} ({100 * level:.3g} %)" for name, level in levels.items() if level is not None and level < _LEVEL]
+    return [f"Intervals of too few rounds for 95 %: {', '.join(low)}."] if low else []
 
 
 def _record(panel: Panel, one: Series, row: Row, base: Series | None, speed_up: Interval | None) -> dict[str, Any]:

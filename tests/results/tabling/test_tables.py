@@ -187,6 +187,14 @@ def test_a_tie_is_called_one():
     assert [line[5] for line in details.cells] == ["1.01 (tie)", "1"]
 
 
+def test_intervals_that_hold_less_than_they_say_are_named():
+    rows = [latency_row("vit-s", res, 5.0) for res in (512, 1024)]
+    rows[0].metrics["latency_ms_level"] = 0.957
+    rows[1].metrics["latency_ms_level"] = 0.875
+    for table in latency_tables(rows):
+        assert "Intervals of too few rounds for 95 %: vit-s at 1024 (87.5 %)." in table.notes
+
+
 def test_latency_of_two_devices_is_two_tables():
     tables = latency_tables([*sweep("CPU A"), *sweep("GPU B")])
     assert [table.caption.count("GPU B") for table in tables] == [0, 0, 1, 1]
