@@ -202,6 +202,6 @@ def test_compiles_without_spills(compile_to_cubin, name, storage, capability):
     constexprs = {argument: values[argument] for argument in kernel.arg_names if argument not in kinds}
     compiled = compile_to_cubin(kernel, signature, constexprs, capability, divisible=INTEGERS, num_warps=warps)
     if compiled.spilled and version("triton").startswith("3.2."):
-        pytest.xfail("Triton 3.2 spills kilobytes of registers in most kernels of bi_wkv, 3.4 and newer none")
+        pytest.xfail("Triton 3.2 spills kilobytes of registers in most kernels of bi_wkv, 3.9 in none")
     assert not compiled.spilled
     assert compiled.registers * 32 * warps <= 65536
