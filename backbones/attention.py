@@ -7,6 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import UsageError
 from .layers import Grid
 
 AttentionKind = Literal["sdpa", "eager"]
@@ -23,6 +24,8 @@ class MultiHead(nn.Module):
 
     def __init__(self, dim: int, heads: int, *, qk_width: int | None = None) -> None:
         super().__init__()
+        if heads < 1 or dim % heads:
+            raise UsageError(f"heads: expected a divisor of dim = {dim}, got {heads}")
         self.heads = heads
         qk_dim = dim if qk_width is None else heads * qk_width
         self.widths = (qk_dim, qk_dim, dim)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
+from ..errors import UsageError
 from .strips import in_row_strips
 
 Grid = tuple[int, int]
@@ -137,7 +138,13 @@ def make_drop_path(rate: float) -> nn.Module:
 
 
 def drop_path_rates(last: float, depth: int) -> list[float]:
-    """Stochastic-depth rates that grow linearly from 0 to `last` over `depth` blocks."""
+    """Stochastic-depth rates that grow linearly from 0 to `last` over `depth` blocks.
+
+    Raises:
+        UsageError: `last` is no rate.
+    """
+    if not 0 <= last < 1:
+        raise UsageError(f"drop_path: expected a rate from 0 to less than 1, got {last}")
     return [last * i / max(depth - 1, 1) for i in range(depth)]
 
 

@@ -28,7 +28,7 @@ COUNTERS = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
 DERIVED = (*COUNTERS, "relative_position_index", "relative_coords_table", "attn_mask", "attention_bias_idxs")
 NAMED = 4  # keys of each kind in an error
 # What training scripts put a state dict under, beside epochs, optimizers and options.
-NESTINGS = ("state_dict", "model", "module", "state_dict_ema", "model_ema")
+NESTINGS = ("state_dict", "model", "module", "state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
 
 
 def load_official(module: nn.Module, state_dict: Mapping[str, Any], *, strict: bool = True) -> None:

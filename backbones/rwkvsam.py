@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import Backbone, FeatureInfo, Features
-from .layers import LayerNorm2d, MBConv, gelu, init_conv_, init_linear_, to_map, to_tokens
+from .layers import LayerNorm2d, MBConv, drop_path_rates, gelu, init_conv_, init_linear_, to_map, to_tokens
 from .position import resize_position_embedding
 from .rwkv_blocks import Convention, RwkvBlock
 from .strips import in_row_strips
@@ -93,6 +93,7 @@ class RwkvSam(Backbone):
     ) -> None:
         super().__init__()
         stem, mid, dim = dims
+        rates = drop_path_rates(drop_path, depth)
 
         def block(layer: int, width: int) -> RwkvBlock:
             return RwkvBlock(
@@ -100,7 +101,7 @@ class RwkvSam(Backbone):
                 layer=layer,
                 depth=depth,
                 mlp_ratio=mlp_ratio,
-                drop_path=drop_path * layer / max(depth - 1, 1),
+                drop_path=rates[layer],
                 layer_scale=layer_scale,
                 convention=convention,
                 kernels=kernels,

@@ -26,8 +26,8 @@ register_operator(
 
 
 def _check(decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor, gate: Tensor | None, convention: str) -> None:
-    if v.ndim != 3 or v.shape[1] == 0:
-        raise UsageError(f"v: expected [B, T, C] with at least one token, got {list(v.shape)}")
+    if v.ndim != 3 or 0 in v.shape:
+        raise UsageError(f"v: expected [B, T, C], no dimension empty, got {list(v.shape)}")
     for name, tensor in (("decay", decay), ("bonus", bonus), ("k", k), ("v", v), ("gate", v if gate is None else gate)):
         if name in ("decay", "bonus"):
             if tensor.shape != v.shape[2:]:

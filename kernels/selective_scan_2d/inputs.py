@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...errors import UsageError
+
 # For x, delta, A, B, C, D and delta_bias.
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
 
@@ -45,3 +47,9 @@ class Inputs(NamedTuple):
         """What states and sums are kept in."""
         given = (t.dtype for t in self if isinstance(t, Tensor))
         return torch.float64 if torch.float64 in given else torch.float32
+
+
+def check_rates(A: Tensor) -> None:
+    """Raises a `UsageError` where values of A are not finite; on a GPU looking at it would stall the queue."""
+    if A.device.type == "cpu" and not A.isfinite().all():
+        raise UsageError(f"A: expected finite values, got {int((~A.isfinite()).sum())} that are not")

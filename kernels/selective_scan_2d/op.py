@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import UsageError
 from ..registration import define_operator
-from .inputs import Inputs
+from .inputs import Inputs, check_rates
 
 
 def _form(backend: str) -> Any:
@@ -50,9 +49,7 @@ def _forward(
     delta_softplus: bool,
     backend: str,
 ) -> Tensor:
-    # On a GPU looking at A would stall the queue.
-    if A.device.type == "cpu" and not A.isfinite().all():
-        raise UsageError(f"A: expected finite values, got {int((~A.isfinite()).sum())} that are not")
+    check_rates(A)
     inputs = Inputs(x, delta, A, B, C, D, delta_bias, delta_softplus)
     return _like(_form(backend).forward(_prepared(inputs, backend)), x)
 

@@ -7,11 +7,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..cross_scan.reference import scan_order
-from .inputs import Inputs
+from .inputs import Inputs, check_rates
 
 
 def scan(inputs: Inputs) -> Tensor:
     """`[B, D, H, W]` in the dtype of `x`; differentiable by autograd."""
+    check_rates(inputs.A)
     x, delta, A, B, C, D, bias, softplus = inputs.to(torch.float64)
     channels, height, width = x.shape[1:]
     u = x.flatten(2)

@@ -98,6 +98,14 @@ def test_a_word_that_an_option_does_not_take(hollow, name, option, words):
         hollow(name, **option)
 
 
+@pytest.mark.parametrize(
+    ("name", "option"), [("vit-t", "heads"), ("samvit-b", "heads"), ("vit-t", "drop_path"), ("rwkvsam-t", "drop_path")]
+)
+def test_a_number_that_an_option_does_not_take(hollow, name, option):
+    with pytest.raises(UsageError, match=f"^{option}: expected .*, got 5"):
+        hollow(name, **{option: 5})
+
+
 def test_a_backend_for_a_model_without_operators():
     with pytest.raises(UsageError, match="none of LinBench's operators"):
         linbench.create_backbone("vit-t", kernels="cpu")

@@ -37,7 +37,7 @@ def test_wrappers_are_taken_off(tiny, state, prefix):
     assert_loaded(tiny, state)
 
 
-@pytest.mark.parametrize("nesting", ["state_dict", "model", "module", "model_ema"])
+@pytest.mark.parametrize("nesting", ["state_dict", "model", "module", "model_ema", "ema_state_dict", "ema"])
 def test_a_whole_checkpoint_is_taken_for_its_state_dict(tiny, state, nesting):
     checkpoint = {"epoch": 7, "optimizer": {"state": {}, "lr": 0.1}, "args": None}
     linbench.load_official(tiny, {**checkpoint, nesting: {f"module.{key}": value for key, value in state.items()}})

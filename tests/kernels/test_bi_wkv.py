@@ -256,6 +256,7 @@ def test_cuda_convention_nears_the_equation_as_tokens_grow():
         ({"k": torch.zeros(1, 8, 4)}, "k"),
         ({"v": torch.zeros(9, 4)}, "v"),
         ({"k": torch.zeros(1, 0, 4), "v": torch.zeros(1, 0, 4)}, "v"),
+        ({"k": torch.zeros(1, 9, 0), "v": torch.zeros(1, 9, 0)}, "v"),
         ({"k": torch.zeros(1, 9, 4, dtype=torch.int32)}, "k"),
         ({"decay": torch.zeros(4, device="meta")}, "decay"),
         ({"gate": torch.zeros(1, 9, 5)}, "gate"),

@@ -265,6 +265,7 @@ def test_flops_follow_the_rule_of_the_field():
         ({"A": torch.zeros(13, 1)}, "A"),
         ({"A": torch.full((12, 1), torch.nan)}, "A"),
         ({"A": torch.full((12, 1), -torch.inf)}, "A"),
+        ({"A": torch.full((12, 1), torch.nan), "backend": "reference"}, "A"),
         ({"B": torch.zeros(1, 4, 2, 2, 2)}, "B"),
         ({"C": torch.zeros(1, 4, 1, 2, 3)}, "C"),
         ({"D": torch.zeros(3)}, "D"),
