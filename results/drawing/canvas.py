@@ -112,7 +112,7 @@ def open_figure(
 
 def label_decades(axis: Axis) -> None:
     """Mark a logarithmic axis in plain numbers: the decades, or what parts of them give `_FEWEST` marks in view."""
-    from matplotlib.ticker import LogLocator, MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     low, high = sorted(axis.get_view_interval())
     locators = [LogLocator(base=10, subs=parts) for parts in _PARTS]
@@ -123,7 +123,7 @@ def label_decades(axis: Axis) -> None:
 
     axis.set_major_locator(next((one for one in locators if count(one) >= _FEWEST), even))
     axis.set_major_formatter("{x:g}")
-    axis.minorticks_off()
+    axis.set_minor_locator(NullLocator())
 
 
 def save_figure(
@@ -219,10 +219,12 @@ def bare_handle(handle: Any) -> Any:
 
 def label_sizes(axis: Axis, sizes: Sequence[int], *, inches: float) -> None:
     """Tick every size on a logarithmic axis of that length; of the labels, those that do not touch the one before."""
+    from matplotlib.ticker import NullLocator
+
     room = math.log2(sizes[-1] / sizes[0]) or 1.0
     shown: list[int] = []
     for size in sizes:
         if not shown or math.log2(size / shown[-1]) / room * inches >= 0.058 * (len(str(size)) + 1):
             shown.append(size)
     axis.set_ticks(list(sizes), [str(size) if size in shown else "" for size in sizes])
-    axis.minorticks_off()  # type: ignore[attr-defined]
+    axis.set_minor_locator(NullLocator())
