@@ -129,7 +129,7 @@ def test_only_the_refine_module_of_the_teacher_is_left_out():
         (FUSION, {"backbone": "rwkvsam-x"}, "Did you mean"),
         (FUSION, {"speed": Speed(resolution=100)}, "resolution 100 is not a positive multiple of 16"),
         (FUSION, {"speed": Speed(dtype="fp8")}, "dtype 'fp8' is not known"),
-        (FUSION, {"kernels": "cuda"}, "backend"),
+        (FUSION, {"kernels": "cuda"}, "kernels 'cuda' are not known"),
         (FUSION, {"teacher": "none"}, "start with a teacher's decoder"),
         (DISTILL, {"device": "tpu"}, "--device 'tpu' is not known"),
         (DISTILL, {"recipe": load_recipe("demo", ["distill.steps=0"], FUSION_RECIPES)}, "no distillation to leave out"),
