@@ -17,6 +17,7 @@ from ...errors import DataError, UsageError
 from ..data.imagenet import LabelledImages
 from ..data.masks import shortened
 from ..data.order import EpochOrder
+from ..data.workers import end_with_parent
 from ..failures import first_line
 from ..training.recipes import Optimisation
 from .preprocess import Preprocessing, TrainTransform, drawn_by
@@ -199,4 +200,5 @@ def _context() -> Any:
 
 
 def _start_worker(_: int) -> None:
+    end_with_parent()
     torch.set_num_threads(1)

@@ -17,6 +17,7 @@ import cv2
 
 from ....errors import UsageError
 from ....settings import cache_root
+from ..workers import end_with_parent
 from .coco import COCO_FOLDERS, coco_json, write_coco_item
 from .layouts import MASK_SETS, DemoCounts, panoptic_json, write_item
 from .publish import drawn_once
@@ -113,16 +114,22 @@ def _drawn(root: Path, seed: int, chunks: list[Chunk], workers: int) -> Iterator
     if workers == 1 or len(chunks) == 1:
         yield from (_draw_chunk(root, seed, chunk) for chunk in chunks)
         return
-    with _pool(min(workers, len(chunks))) as pool:
+    with drawing_pool(min(workers, len(chunks))) as pool:
         futures: list[Future[Drawn]] = [pool.submit(_draw_chunk, root, seed, chunk) for chunk in chunks]
         for future in as_completed(futures):
             yield future.result()
 
 
+def _start_worker() -> None:
+    end_with_parent()
+    cv2.setNumThreads(1)
+
+
 @contextmanager
-def _pool(workers: int) -> Iterator[Executor]:
+def drawing_pool(workers: int) -> Iterator[Executor]:
+    """Processes that draw, and end with this one."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,))
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
         yield pool
     finally:
