@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,8 @@ from torch import Tensor
 from ..errors import UsageError
 from .base import Backbone, FeatureInfo, Features
 
+# How PyTorch tells that tensors do not fit each other, which is how a model of fixed size meets another.
+OTHER_SIZE = re.compile(r"^The size of tensor|is invalid for input of size|to broadcast a dimension of length")
 LEFT_OUT = ("head.", "fc.", "classifier.", "norm.", "fc_norm.")
 
 
@@ -39,7 +42,7 @@ class TimmBackbone(Backbone):
             net: Any = timm.create_model(model, pretrained=pretrained, features_only=True, **options)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise UsageError(f"timm model '{model}' does not give feature maps: {error}") from error
-        self.model = net
+        self.name, self.model = model, net
         # Swin and its kin return [B, H, W, C], and say so; shapes cannot tell where H or W equals C.
         self.channels_first = getattr(net, "output_fmt", "NCHW") == "NCHW"
         infos = net.feature_info.get_dicts()
@@ -47,12 +50,29 @@ class TimmBackbone(Backbone):
         self.keep = tuple(sorted(last.values()))
         self.feature_info = tuple(FeatureInfo(int(infos[i]["num_chs"]), int(infos[i]["reduction"])) for i in self.keep)
         self.pooled_channels = self.feature_info[-1].channels
-        self.image_multiple = max(info.stride for info in self.feature_info)
+        # Some models' own size is no multiple of their coarsest stride, and they serve no other.
+        config = timm.get_pretrained_cfg(model)
+        own_size = config.input_size[1:] if config else ()
+        self.image_multiple = math.gcd(max(info.stride for info in self.feature_info), *own_size)
 
     def forward(self, images: Tensor) -> Features:
-        """`images: [B, 3, H, W]`, sides multiples of the coarsest stride; `pooled` is the mean of the last map."""
+        """`images: [B, 3, H, W]`, sides multiples of `image_multiple`; `pooled` is the mean of the last map.
+
+        Raises:
+            UsageError: The model is built for another image size.
+        """
         self.check_images(images)
-        out = self.model(images)
+        try:
+            out = self.model(images)
+        except (AssertionError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not OTHER_SIZE.search(str(error)):
+                raise
+            height, width = images.shape[-2:]
+            why = (str(error).splitlines() or ["by a check of its own"])[0]
+            raise UsageError(
+                f"timm's {self.name} cannot serve images of {height}x{width} ({why}); use the size it is built for, or "
+                f"build it with img_size=({height}, {width}), which some timm models take"
+            ) from error
         maps = [out[index] if self.channels_first else out[index].permute(0, 3, 1, 2) for index in self.keep]
         return Features(tuple(maps), maps[-1].mean(dim=(2, 3)))
 
