@@ -77,7 +77,7 @@ def bi_wkv(
     Args:
         decay: `[C]`, any sign.
         bonus: `[C]`, log-weight of a token for itself.
-        k: `[B, T, C]`.
+        k: `[B, T, C]`; minus infinity leaves a token out.
         v: `[B, T, C]`.
         gate: `[B, T, C]`, before its sigmoid, or none.
         convention: `paper` (the equation) or `cuda` (the official kernel).

@@ -13,12 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+# An exponent of nothing; unlike minus infinity it has differences.
+_NOTHING = -1e30
+
 
 class Sums(NamedTuple):
     """Sums of `exp(key) * value` for n kinds of values, to be multiplied by `exp(top)`.
 
     Attributes:
-        top: `[...]`, minus infinity where there is nothing to sum over.
+        top: `[...]`, very small where there is nothing to sum over.
         sums: `[n, ...]`.
         moments: `[n, ...]`, the terms weighted by their distance, if asked for.
     """
@@ -31,7 +34,7 @@ class Sums(NamedTuple):
 def _prefix(terms: Sums, decay: Tensor, age: int) -> tuple[Sums, Sums]:
     """Sums before each entry along the last but one dimension, and over all, every older entry `decay` weaker."""
     length = terms.top.shape[-2]
-    top = torch.full_like(terms.top[..., 0, :], -torch.inf)
+    top = torch.full_like(terms.top[..., 0, :], _NOTHING)
     sums = torch.zeros_like(terms.sums[..., 0, :])
     moments = None if terms.moments is None else torch.zeros_like(sums)
     tops, totals, weighted = [], [], []
@@ -75,7 +78,8 @@ def directional_sums(
     length = math.isqrt(tokens - 1) + 1
     chunks = -(-tokens // length)
     padding = (0, 0, 0, chunks * length - tokens)
-    keys = F.pad(keys, padding, value=-torch.inf).view(batch, chunks, length, channels)
+    # A token may be left out by a key of minus infinity.
+    keys = F.pad(keys.clamp_min(_NOTHING), padding, value=_NOTHING).view(batch, chunks, length, channels)
     stacked = F.pad(stacked, padding).view(len(values), batch, chunks, length, channels)
 
     local, chunk = _prefix(Sums(keys, stacked, torch.zeros_like(stacked) if moments else None), decay, age=1)
@@ -84,9 +88,7 @@ def directional_sums(
     position = torch.arange(length, device=keys.device, dtype=keys.dtype)[:, None]
     carry_top = carry.top[..., None, :] - position * decay
     top = torch.maximum(local.top, carry_top)
-    # The very first token has nothing before it: both tops are minus infinity there.
-    finite = torch.where(top.isinf(), torch.zeros_like(top), top)
-    kept, added = torch.exp(carry_top - finite), torch.exp(local.top - finite)
+    kept, added = torch.exp(carry_top - top), torch.exp(local.top - top)
     carried = carry.sums[..., None, :]
 
     def restore(tensor: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ def _summarise(keys, a, b, p, lam, out, plane, c_mask, ROWS: tl.constexpr, PARTS
     """Stores the summary of a chunk: largest exponent, two sums, with `MOMENTS` also their moments; twice."""
     planes: tl.constexpr = 5 if MOMENTS else 3
     nearby = spread_of(lam, tl.zeros_like(lam), ROWS * PARTS) <= SPREAD
-    top = max_of(keys) * LOG2_E
+    # The keys of a chunk may all be minus infinity.
+    top = tl.maximum(max_of(keys) * LOG2_E, NOTHING)
     for direction in tl.static_range(2):
         if nearby:
             terms = tl.exp2(keys * LOG2_E - wide(top))
@@ -29,7 +30,7 @@ def _summarise(keys, a, b, p, lam, out, plane, c_mask, ROWS: tl.constexpr, PARTS
         else:
             distance = (p if direction else ROWS * PARTS - 1 - p).to(tl.float32)
             exponents = keys * LOG2_E - distance * wide(lam)
-            side = max_of(exponents)
+            side = tl.maximum(max_of(exponents), NOTHING)
             terms = tl.exp2(exponents - wide(side))
             sum_a, sum_b = sum_of(terms * a), sum_of(terms * b)
             far_a, far_b = sum_a, sum_b

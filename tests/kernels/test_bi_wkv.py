@@ -153,6 +153,13 @@ def test_a_nan_key_is_not_swallowed(backend):
     assert y[..., [0, 1, 3]].isfinite().all()
 
 
+@pytest.mark.parametrize("backend", ["cpu", "torch"])
+def test_keys_of_minus_infinity_leave_tokens_out(backend):
+    (decay, bonus, k, v), g = draw(1, 70, 3)
+    k[:, :3], k[:, 20:60], k[:, -1] = (-torch.inf for _ in range(3))
+    assert_close(run((decay, bonus, k, v), g, backend=backend), truth((decay, bonus, k, v), g), 1e-5)
+
+
 def test_every_output_is_written(monkeypatch):
     inputs, g = draw(2, 75, 20)
 

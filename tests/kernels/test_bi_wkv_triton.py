@@ -124,6 +124,15 @@ def test_a_nan_key_is_not_swallowed(triton_device):
 
 
 @pytest.mark.triton
+@pytest.mark.usefixtures("poisoned", "small_chunks")
+@pytest.mark.parametrize("w", [1, 300])
+def test_keys_of_minus_infinity_leave_tokens_out(triton_device, w):
+    *inputs, g = draw(1, 35, 3, w=w, device=triton_device)
+    inputs[2][:, :9], inputs[2][:, 14:26] = -torch.inf, -torch.inf
+    assert_close(run(inputs, g), truth(inputs, g), 1e-4)
+
+
+@pytest.mark.triton
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_storage_has_float32_state(triton_device, dtype):
