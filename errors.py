@@ -15,6 +15,10 @@ class UsageError(LinBenchError, ValueError):
     exit_code = 2
 
 
+class ImageSizeError(UsageError):
+    """Images of a size that this model cannot serve; another model may."""
+
+
 class DataError(LinBenchError):
     """A data set or a file in it is missing, incomplete or unreadable."""
 

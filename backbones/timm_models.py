@@ -12,7 +12,7 @@ from typing import Any
 import timm
 from torch import Tensor
 
-from ..errors import UsageError
+from ..errors import ImageSizeError, UsageError
 from .base import Backbone, FeatureInfo, Features
 
 # How PyTorch tells that tensors do not fit each other, which is how a model of fixed size meets another.
@@ -59,7 +59,7 @@ class TimmBackbone(Backbone):
         """`images: [B, 3, H, W]`, sides multiples of `image_multiple`; `pooled` is the mean of the last map.
 
         Raises:
-            UsageError: The model is built for another image size.
+            ImageSizeError: The model is built for another image size.
         """
         self.check_images(images)
         try:
@@ -69,7 +69,7 @@ class TimmBackbone(Backbone):
                 raise
             height, width = images.shape[-2:]
             why = (str(error).splitlines() or ["by a check of its own"])[0]
-            raise UsageError(
+            raise ImageSizeError(
                 f"timm's {self.name} cannot serve images of {height}x{width} ({why}); use the size it is built for, or "
                 f"build it with img_size=({height}, {width}), which some timm models take"
             ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import StoreError, UsageError
+from ..errors import ImageSizeError, StoreError, UsageError
 from ..results.provenance import collect
 from ..results.schema import Cell, Row, Status
 
@@ -23,11 +23,11 @@ def failed_row(cell: Cell, error: BaseException, device: str) -> Row:
     """The row of a cell that `error` ended: `interrupted`, `oom` or `failed`.
 
     Raises:
-        UsageError, StoreError: `error` itself, as these are wrong for every cell.
+        UsageError, StoreError: `error` itself, as these are wrong for every cell; but not an `ImageSizeError`.
     """
     import torch
 
-    if isinstance(error, (UsageError, StoreError)):
+    if isinstance(error, (UsageError, StoreError)) and not isinstance(error, ImageSizeError):
         raise error
     status: Status = "failed"
     if isinstance(error, KeyboardInterrupt):
