@@ -40,7 +40,7 @@ class GalleryItem(NamedTuple):
 def gallery(items: Sequence[GalleryItem], path: Path) -> Path:
     """Draw a contact sheet, one line an item: image, image with its box, prediction, truth.
 
-    A PNG file says where on it they lie; see `gallery_places`.
+    A PNG file says where on it they lie; see `places`.
 
     Raises:
         UsageError: There is no item, or a mask has another size than its image.

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from ..provenance import device_name
 from ..schema import Row, canonical_json
-from ..series import NUMBERED, group, newest
+from ..series import group, newest
 from ..statistics import Interval, ratio_interval, verdict
+from .intervals import metric_interval
 from .tables import LineSources, Table, sources_of
 
 SUITE = "kernels"
@@ -76,11 +77,7 @@ def _ordered(rows: list[Row]) -> list[Row]:
 
 def kernel_time(row: Row) -> Interval | None:
     """Median time of a call in ms with its interval; None for a row without numbers."""
-    value = row.metrics.get("time_ms")
-    if row.status not in NUMBERED or value is None:
-        return None
-    low, high = row.metrics.get("time_ms_low"), row.metrics.get("time_ms_high")
-    return Interval(value, value if low is None else low, value if high is None else high, 0.95)
+    return metric_interval(row, "time_ms")
 
 
 def bound_by(row: Row) -> str | None:

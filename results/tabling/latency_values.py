@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..schema import Row
 from ..series import NUMBERED, sweep_of
 from ..statistics import Interval, paired_ratio, ratio_interval
+from .intervals import metric_interval
 
 SUITE = "latency"
 
@@ -18,11 +19,7 @@ def is_timed(row: Row) -> bool:
 
 def latency_interval(row: Row) -> Interval | None:
     """Median latency in ms with its interval; None for a row without numbers."""
-    value = row.metrics.get("latency_ms")
-    if row.status not in NUMBERED or value is None:
-        return None
-    low, high = row.metrics.get("latency_ms_low"), row.metrics.get("latency_ms_high")
-    return Interval(value, value if low is None else low, value if high is None else high, 0.95)
+    return metric_interval(row, "latency_ms")
 
 
 def blocks_by_round(row: Row) -> Mapping[int, list[float]]:
